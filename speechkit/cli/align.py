@@ -93,17 +93,17 @@ def sentences(
 
     paper = read_document(document, lang=lang)
     normalizer = normalizer_for(lang)
-    heard = _read(hypothesis)
-    key = normalizer.normalize(heard)
+    transcript = _read(hypothesis)
+    key = normalizer.normalize(transcript)
     keys = [normalizer.normalize(sentence.text).text for sentence in paper.sentences]
     located = locate_sentences(keys, key.text, min_similarity=min_similarity)
     rows: list[dict[str, Any]] = []
-    for sentence, place in zip(paper.sentences, located.matches, strict=True):
+    for sentence, match in zip(paper.sentences, located.matches, strict=True):
         row: dict[str, Any] = {"sentence": sentence.id, "text": sentence.text, "heard": None}
-        if place is not None:
-            begin, end = key.source_span(place.begin, place.end)
-            row |= {"begin": begin, "end": end, "heard": heard[begin:end].strip()}
-            row |= {"similarity": place.similarity, "edge_cer": place.edge_cer, "margin": place.margin}
+        if match is not None:
+            begin, end = key.source_span(match.begin, match.end)
+            row |= {"begin": begin, "end": end, "heard": transcript[begin:end].strip()}
+            row |= {"similarity": match.similarity, "edge_cer": match.edge_cer, "margin": match.margin}
         rows.append(row)
     if json:
         typer.echo(_json(rows))
@@ -111,8 +111,8 @@ def sentences(
     for row in rows:
         alike = f"{row['similarity']:.2f}" if row["heard"] is not None else "   -"
         typer.echo(f"{alike}  {row['text']}\n      {row['heard'] if row['heard'] is not None else '(not found)'}")
-    found = sum(row["heard"] is not None for row in rows)
-    typer.echo(f"{found} of {len(rows)} sentences found")
+    num_located = sum(row["heard"] is not None for row in rows)
+    typer.echo(f"{num_located} of {len(rows)} sentences found")
 
 
 @app.command("audio")
@@ -146,20 +146,20 @@ def audio(
     placed = align_recording(recording, document, lang=lang, recognizer=recognizer, min_similarity=min_similarity)
     rows = [
         {
-            "sentence": each.sentence,
-            "text": each.text,
-            "start": each.start,
-            "end": each.end,
-            "similarity": each.similarity,
-            "probability": each.probability,
-            "ctc_mean": each.ctc_mean,
+            "sentence": aligned.sentence,
+            "text": aligned.text,
+            "start": aligned.start,
+            "end": aligned.end,
+            "similarity": aligned.similarity,
+            "probability": aligned.probability,
+            "ctc_mean": aligned.ctc_mean,
             "words": [
                 {"word": w.word, "start": round(w.start, 3), "end": round(w.end, 3), "score": w.score}
-                for w in each.words
+                for w in aligned.words
             ],
-            "unread": each.unread,
+            "unread": aligned.unread,
         }
-        for each in placed.sentences
+        for aligned in placed.sentences
     ]
     missing = placed.not_found
     result: dict[str, Any] = {"recording": str(recording), "sentences": rows, "not_found": missing}

@@ -156,7 +156,7 @@ def _print_recording(
         hypothesis, found = (
             recognizer.recognize_nbest(str(file), nbest) if searched else (recognizer.recognize(str(file)), [])
         )
-        texts = [each.text for each in found] or [hypothesis.text]
+        texts = [alternative.text for alternative in found] or [hypothesis.text]
         if json:
             line: dict[str, Any] = {
                 "id": shown(path.stem),
@@ -165,7 +165,11 @@ def _print_recording(
                 "text": hypothesis.text,
                 "words": [word._asdict() for word in hypothesis_words(hypothesis)],
                 "recognizer": recognizer.spec,
-                **({"nbest": [{"text": each.text, "score": each.score} for each in found]} if nbest > 1 else {}),
+                **(
+                    {"nbest": [{"text": alternative.text, "score": alternative.score} for alternative in found]}
+                    if nbest > 1
+                    else {}
+                ),
             }
             lines.append(msgspec.json.encode(line).decode())
         else:

@@ -60,13 +60,13 @@ def continue_(
         raise ConfigError(f"{out}: give a units file (.jsonl) or an audio file (.wav, .flac, ...)")
     if not Path(inputs).is_file():
         raise UserError(f"{inputs}: no such file; give a recording, or units that speechkit units assign wrote")
-    place = choose_device(device)
-    opened = open_model(model, place)
+    device_name = choose_device(device)
+    opened = open_model(model, device_name)
     if opened.network is None:
         raise UserError(f"{model}: is an n-gram model without durations; give a unit model")
     rate = opened.units.frames_per_second
-    heard = _heard(Path(inputs), codebook, encoder, encoder_layer, place)
-    prompts = [row if prompt_seconds is None else first_seconds(row, prompt_seconds, rate) for row in heard]
+    sequences = _units_of(Path(inputs), codebook, encoder, encoder_layer, device_name)
+    prompts = [row if prompt_seconds is None else first_seconds(row, prompt_seconds, rate) for row in sequences]
     if sound and len(prompts) * count > 1:
         raise UserError(f"{out}: there are {len(prompts) * count} continuations; write units, or give one prompt")
     given = {
@@ -78,13 +78,13 @@ def continue_(
     config: SamplingConfig = settings(given, SamplingConfig, "speechkit continue --help")
     named = [(row, f"{row.id}-{turn}" if count > 1 else row.id) for row in prompts for turn in range(count)]
     seeds = [item_seed(seed, name) for _, name in named]
-    found = continue_units(opened.network, [row for row, _ in named], seconds, config, seeds)
+    continuations = continue_units(opened.network, [row for row, _ in named], seconds, config, seeds)
     rows = [
-        UnitSequence(name, each.sequence.units, each.sequence.durations, each.sequence.codebook)
-        for (_, name), each in zip(named, found, strict=True)
+        UnitSequence(name, continuation.sequence.units, continuation.sequence.durations, continuation.sequence.codebook)
+        for (_, name), continuation in zip(named, continuations, strict=True)
     ]
     if sound:
-        _say(found[0].prompt, rows[0], out, decoder, vocoder, speaker, seed, place)
+        _say(continuations[0].prompt, rows[0], out, decoder, vocoder, speaker, seed, device_name)
     else:
         write_sequences([out], ([row] for row in rows))
     facts: dict[str, Any] = {
@@ -92,7 +92,7 @@ def continue_(
         "prompt_seconds": sum(sum(row.durations) for row in prompts) / rate,
         "continuations": len(rows),
         "seconds": sum(sum(row.durations) for row in rows) / rate,
-        "ended": sum(each.ended for each in found),
+        "ended": sum(continuation.ended for continuation in continuations),
         "file": str(out),
     }
     if json:
@@ -100,7 +100,7 @@ def continue_(
     print_facts(facts if json else {name.replace("_", " "): value for name, value in facts.items()}, json)
 
 
-def _heard(path: Path, codebook: str, encoder: str, layer: int | None, device: str) -> list[UnitSequence]:
+def _units_of(path: Path, codebook: str, encoder: str, layer: int | None, device: str) -> list[UnitSequence]:
     """Units of a file, or of a recording."""
     from speechkit.units.sequences import quantize_recording, read_sequences
 
@@ -145,6 +145,6 @@ def _say(
             f"{row.codebook[:12]}; give a decoder of these, or write .jsonl"
         )
     frames = decodes.frame_units([*prompt.units, *row.units], [*prompt.durations, *row.durations])
-    heard = None if speaker is None else read_audio(speaker, sample_rate=decodes.config.mel.sample_rate)
-    speech = say_units(decodes, load_vocoder(vocoder, device), frames, heard, item_seed(seed, row.id))
+    reference = None if speaker is None else read_audio(speaker, sample_rate=decodes.config.mel.sample_rate)
+    speech = say_units(decodes, load_vocoder(vocoder, device), frames, reference, item_seed(seed, row.id))
     write_audio(out, speech.waveform, speech.rate)

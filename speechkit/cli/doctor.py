@@ -71,21 +71,21 @@ def _python() -> Finding:
 
 
 def _torch() -> Finding:
-    found = _version("torch")
-    if found is None:
+    version = _version("torch")
+    if version is None:
         return Finding("torch", "wrong", "not installed", install_line())
-    release = tuple(int(part) for part in found.split("+")[0].split(".")[:2])
+    release = tuple(int(part) for part in version.split("+")[0].split(".")[:2])
     if release < TORCH_RELEASE:
-        return Finding("torch", "wrong", f"{found} is older than 2.11", 'pip install --upgrade "torch>=2.11"')
-    return Finding("torch", "ok", found)
+        return Finding("torch", "wrong", f"{version} is older than 2.11", 'pip install --upgrade "torch>=2.11"')
+    return Finding("torch", "ok", version)
 
 
 def _torchaudio() -> Finding:
     """Not needed here, but if it is installed, transformers loads it, and fails if it is broken."""
-    found = _version("torchaudio")
-    if found is None:
+    version = _version("torchaudio")
+    if version is None:
         return Finding("torchaudio", "missing", "not installed; only tests need it")
-    detail = f"{found} beside torch {_version('torch')}"
+    detail = f"{version} beside torch {_version('torch')}"
     message = _failure("import torchaudio.functional")
     if message is None:
         return Finding("torchaudio", "ok", detail)
@@ -96,9 +96,9 @@ def _torchaudio() -> Finding:
 def _libraries() -> list[Finding]:
     findings = []
     for name in CORE:
-        found = _version(name)
-        if found is not None:
-            findings.append(Finding(name, "ok", found))
+        version = _version(name)
+        if version is not None:
+            findings.append(Finding(name, "ok", version))
         else:
             findings.append(Finding(name, "wrong", "not installed", install_line()))
     return findings

@@ -46,21 +46,21 @@ def documents(
         raise UserError(f"--ocr {ocr}: choose auto, always or never")
     if not 0 < max_seconds <= 1e6:
         raise UserError(f"--max-seconds {max_seconds}: give a time above 0 and up to a million")
-    found = scan_folder(folder)
-    if not found.documents:
+    scan = scan_folder(folder)
+    if not scan.documents:
         raise DocumentError(f"{folder}: holds no document; give a folder of PDF, HTML, DOCX, EPUB, TXT, SRT or images")
     rows: list[dict[str, Any]] = []
     limits = DocumentLimits(max_pages=max_pages, max_seconds=max_seconds)
     reader = DocumentReader(folder, lang=lang, ocr=ocr, limits=limits)  # type: ignore[arg-type]
 
     def read() -> Any:
-        for path, result in zip(found.documents, reader.read_all(found.documents), strict=True):
+        for path, result in zip(scan.documents, reader.read_all(scan.documents), strict=True):
             rows.append(_row(path, result))
             if not isinstance(result, Unreadable):
                 yield result
 
     write_jsonl(out, read())
-    skipped = [{"path": str(item.path), "reason": item.reason} for item in found.skipped]
+    skipped = [{"path": str(item.path), "reason": item.reason} for item in scan.skipped]
     typer.echo(_json(rows, skipped) if json else _table(rows, skipped))
     failed = sum("error" in row for row in rows)
     if failed:
@@ -100,11 +100,11 @@ def _table(rows: list[dict[str, Any]], skipped: list[dict[str, str]]) -> str:
     cells = [[column.replace("_", " ") for column in columns]] + [
         [str(row[column]) for column in columns] for row in read
     ]
-    widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(columns))]
     lines = [
         "  ".join(
-            cell.ljust(width) if place < 3 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(width) if column < 3 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
         for line in cells
     ]

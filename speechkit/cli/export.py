@@ -67,10 +67,10 @@ def export(
         rows.append({"form": f"clips ({clips})", "utterances": _count(manifest), "files": [str(manifest)]})
     parts = {"": manifest}
     if targets:
-        found = split_without_leak(manifest, targets, seed)
-        notes = found.notes
+        partition = split_without_leak(manifest, targets, seed)
+        notes = partition.notes
         parts = {name: out / name / "manifest.jsonl" for name in targets}
-        for name, count in write_splits(manifest, found, parts).items():
+        for name, count in write_splits(manifest, partition, parts).items():
             rows.append({"form": f"split {name}", "utterances": count, "files": [str(parts[name])]})
     for name, part in parts.items():
         if forms:
@@ -111,6 +111,6 @@ def _table(rows: list[dict[str, Any]], notes: list[str]) -> str:
         shown = files[0] if len(files) == 1 else f"{len(files)} files in {Path(files[0]).parent}" if files else ""
         lines.append(f"{row['form'].ljust(width)}  {row['utterances']:>10,}  {shown}")
         for kind in ("cannot_hold", "changed"):
-            for what, count in row.get(kind, {}).items():
-                lines.append(f"{' ' * width}  {kind.replace('_', ' ')}: {what} ({count:,})")
+            for item, count in row.get(kind, {}).items():
+                lines.append(f"{' ' * width}  {kind.replace('_', ' ')}: {item} ({count:,})")
     return "\n".join([*lines, *(f"note: {note}" for note in notes)])

@@ -97,15 +97,15 @@ def _require_ids(inputs: list[Path]) -> None:
     from speechkit.data.manifest import read_manifest
     from speechkit.errors import UserError
 
-    seen: dict[str, Path] = {}
+    path_of: dict[str, Path] = {}
     for path in inputs:
         names = (row.id for row in read_manifest(path)) if _is_manifest(path) else (shown(path.stem),)
         for name in names:
-            if name in seen:
-                again = "twice" if seen[name] == path else f"as in {seen[name]}"
+            if name in path_of:
+                again = "twice" if path_of[name] == path else f"as in {path_of[name]}"
                 raise UserError(f"{path}: duplicate id {name!r}, {again}; rename one, or encode them separately")
-            seen[name] = path
-    if not seen:
+            path_of[name] = path
+    if not path_of:
         raise UserError(f"{inputs[0]}: holds no recordings; give a manifest with rows")
 
 

@@ -25,10 +25,10 @@ class LeftOut:
 
     def add(self, name: Path | str, reason: str) -> None:
         """Report an item and the reason."""
-        item, said = shown(name), shown(reason)
-        self.reasons[item] = said
-        about = "" if said.startswith(item) else f"{item}: "
-        print(f"speechkit: left out {about}{said}", file=sys.stderr)
+        item, why = shown(name), shown(reason)
+        self.reasons[item] = why
+        about = "" if why.startswith(item) else f"{item}: "
+        print(f"speechkit: left out {about}{why}", file=sys.stderr)
 
     def one(self, name: Path | str, kind: str = "") -> _Item:
         """Process one item in a ``with`` block; an error becomes its reason, and the command continues after the block.

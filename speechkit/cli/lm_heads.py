@@ -61,29 +61,29 @@ def heads(
     config: DraftTraining = settings(
         {"heads": count, "rows": rows, "loop": loop}, DraftTraining, "speechkit lm heads --help"
     )
-    place = choose_device(device)
-    opened = open_model(model, place)
+    device_name = choose_device(device)
+    opened = open_model(model, device_name)
     if opened.network is None:
         raise UserError(f"{model}: is an n-gram, which has no thoughts to draft from; give a unit model")
-    found = read_sequences(units, opened.units.digest)
+    sequences = read_sequences(units, opened.units.digest)
     held_out = read_sequences(dev, opened.units.digest) if dev else []
     seed_everything(seed)
     made = new_heads(opened.network, config.heads)
-    keep_settings(out, config, found, opened.units, model=weights_digest(opened.network))
-    objective = draft_objective(made, opened.network, found, held_out, config)
+    keep_settings(out, config, sequences, opened.units, model=weights_digest(opened.network))
+    objective = draft_objective(made, opened.network, sequences, held_out, config)
 
     def log(line: str) -> None:
         print(line, file=sys.stderr)
 
     with listen() as request:
-        done = train(objective, config.loop, out, should_stop=lambda: bool(request), device=place, log=log)
+        done = train(objective, config.loop, out, should_stop=lambda: bool(request), device=device_name, log=log)
     if not done:
         raise Interrupted(f"stopped; the same command goes on from {out}/checkpoints")
     made.cpu().save_pretrained(out, half=half)
     facts = {
-        "weights": sum(each.numel() for each in made.parameters()),
+        "weights": sum(parameter.numel() for parameter in made.parameters()),
         "heads": config.heads,
-        "units": sum(len(row.units) for row in found),
+        "units": sum(len(row.units) for row in sequences),
         "folder": str(out),
     }
     print_facts(facts, json)

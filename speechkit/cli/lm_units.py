@@ -105,43 +105,43 @@ def train(
     }
     config: UnitTraining = settings(given, UnitTraining, "speechkit lm train --help")
     assert config.mixture is None or isinstance(config.mixture, MixtureConfig)
-    found, unit_set = read_units(units, Path(codebook), bpe)
+    sequences, unit_set = read_units(units, Path(codebook), bpe)
     held_out, _ = read_units(dev, Path(codebook), bpe) if dev else ([], None)
-    place = choose_device(device)
+    device_name = choose_device(device)
     seed_everything(seed)
     network = new_network(config, unit_set)
     if llama is not None:  # what cannot be written is said before the training
         if not isinstance(network, UnitModel):
             raise UserError("--llama: a model that began as a text model is a plain checkpoint already; leave it out")
         llama_config(network)
-    objective = unit_objective(network, found, held_out, config)
-    keep_settings(out, config, found, unit_set)
+    objective = unit_objective(network, sequences, held_out, config)
+    keep_settings(out, config, sequences, unit_set)
 
     def log(line: str) -> None:
         print(line, file=sys.stderr)
 
     with listen() as request:
-        done = run(objective, config.loop, out, should_stop=lambda: bool(request), device=place, log=log)
+        done = run(objective, config.loop, out, should_stop=lambda: bool(request), device=device_name, log=log)
     if not done:
         raise Interrupted(f"stopped; the same command goes on from {out}/checkpoints")
     network.cpu().save_pretrained(out, half=half)
     if llama is not None and isinstance(network, UnitModel):
         export_llama(network, llama, half=half)
     facts = {
-        "weights": sum(each.numel() for each in network.parameters()),
-        "recordings": len(found),
-        "units": sum(len(row.units) for row in found),
+        "weights": sum(parameter.numel() for parameter in network.parameters()),
+        "recordings": len(sequences),
+        "units": sum(len(row.units) for row in sequences),
     }
-    print_facts({**facts, **_last_look(out / "metrics.jsonl"), "folder": str(out)}, json)
+    print_facts({**facts, **_best_evaluation(out / "metrics.jsonl"), "folder": str(out)}, json)
 
 
-def _last_look(path: Path) -> dict[str, Any]:
+def _best_evaluation(path: Path) -> dict[str, Any]:
     """The numbers of the best look at held-out units."""
     import msgspec
 
-    looks = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
-    seen = [look for look in looks if "dev_bits_per_second" in look]
-    best: dict[str, Any] = min(seen, key=lambda look: look["dev_bits_per_second"], default={})
+    rows = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+    evaluations = [evaluation for evaluation in rows if "dev_bits_per_second" in evaluation]
+    best: dict[str, Any] = min(evaluations, key=lambda evaluation: evaluation["dev_bits_per_second"], default={})
     return {name.replace("_", " "): value for name, value in best.items() if name.startswith("dev_")}
 
 
@@ -172,8 +172,8 @@ def score(
     costs = opened.costs(rows)
     if out is not None:
         write_jsonl(out, costs)
-    found = summarize(model, costs, _speakers(rows, manifest), opened.parameters)
-    facts = msgspec.to_builtins(found)
+    summary = summarize(model, costs, _speakers(rows, manifest), opened.parameters)
+    facts = msgspec.to_builtins(summary)
     if not json:
         for name in ("interval", "full_interval"):
             if name in facts:
@@ -202,30 +202,34 @@ def compare(
     from speechkit.report.results import Column, Table, Value, mark_best, percent
     from speechkit.runtime import choose_device
 
-    place = choose_device(device)
+    device_name = choose_device(device)
     rows: list[UnitSequence] = []
     measured = []
     for name in models:
-        opened = open_model(name, place)
+        opened = open_model(name, device_name)
         rows = rows or _rows(units, opened)
         measured.append((opened, opened.costs(rows)))
     speakers = _speakers(rows, manifest)
-    found = [summarize(opened.name, costs, speakers, opened.parameters) for opened, costs in measured]
+    summaries = [summarize(opened.name, costs, speakers, opened.parameters) for opened, costs in measured]
     savings = [saving(costs, measured[0][1], speakers) for _, costs in measured[1:]]
     if json:
         gains = [None, *({"share": share, "interval": msgspec.to_builtins(between)} for share, between in savings)]
-        rows_ = [{**msgspec.to_builtins(each), "saves": gain} for each, gain in zip(found, gains, strict=True)]
+        rows_ = [
+            {**msgspec.to_builtins(summary), "saves": gain} for summary, gain in zip(summaries, gains, strict=True)
+        ]
         typer.echo(msgspec.json.encode(rows_).decode())
         return
-    bits = mark_best([Value(each.bits_per_second, each.interval.low, each.interval.high) for each in found], "lower")
+    bits = mark_best(
+        [Value(summary.bits_per_second, summary.interval.low, summary.interval.high) for summary in summaries], "lower"
+    )
     shown = [None, *(percent(share, between, signed=True) for share, between in savings)]
     table = Table(
         ["model", *(Column(name, numeric=True) for name in ("weights", "perplexity", "bits a second", "saved, %"))],
         [
-            [each.system, each.parameters, Value(each.perplexity), value, gain]
-            for each, value, gain in zip(found, bits, shown, strict=True)
+            [summary.system, summary.parameters, Value(summary.perplexity), value, gain]
+            for summary, value, gain in zip(summaries, bits, shown, strict=True)
         ],
-        f"{found[0].recordings} recordings, {found[0].seconds:,.0f} s",
+        f"{summaries[0].recordings} recordings, {summaries[0].seconds:,.0f} s",
     )
     console = Console(width=max(110, Console().width), highlight=False)
     console.print(table.rich())
@@ -272,35 +276,39 @@ def sample(
 
     given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "max_tokens": units}
     config: SamplingConfig = settings(given, SamplingConfig, "speechkit lm sample --help")
-    place = choose_device(device)
-    opened = open_model(model, place)
+    device_name = choose_device(device)
+    opened = open_model(model, device_name)
     begin = [opened.sequences.boundary]
     generators = [np.random.default_rng([seed, number]) for number in range(count)]
     if draft:
-        found = _speculated(opened, draft, begin, config, tree, generators, place)
+        samples = _speculated(opened, draft, begin, config, tree, generators, device_name)
     else:
-        found = drawn_by(opened.sequences, [begin] * count, config, generators)
+        samples = drawn_by(opened.sequences, [begin] * count, config, generators)
     if out is not None:
         # How long units last is not drawn here: one frame each.
         rows = (
-            UnitSequence(f"sample-{n}", e.tokens, [1] * len(e.tokens), opened.units.digest) for n, e in enumerate(found)
+            UnitSequence(f"sample-{n}", e.tokens, [1] * len(e.tokens), opened.units.digest)
+            for n, e in enumerate(samples)
         )
         write_sequences([out], ([row] for row in rows))
-    figures = msgspec.to_builtins(degeneration([each.tokens for each in found], [each.ended for each in found]))
-    calls = sum(each.target_calls for each in found)
+    figures = msgspec.to_builtins(
+        degeneration([sample.tokens for sample in samples], [sample.ended for sample in samples])
+    )
+    calls = sum(sample.target_calls for sample in samples)
     facts = {
         **figures,
-        "nats_per_unit": -sum(each.logp for each in found) / max(1, sum(len(e.tokens) + e.ended for e in found)),
+        "nats_per_unit": -sum(sample.logp for sample in samples)
+        / max(1, sum(len(e.tokens) + e.ended for e in samples)),
         "target_calls": calls,
     }
     if draft:
-        facts |= {"drafted": sum(e.drafted for e in found), "accepted": sum(e.accepted for e in found)}
-        facts["units_per_call"] = sum(len(e.tokens) + e.ended for e in found) / calls
+        facts |= {"drafted": sum(e.drafted for e in samples), "accepted": sum(e.accepted for e in samples)}
+        facts["units_per_call"] = sum(len(e.tokens) + e.ended for e in samples) / calls
     if json:
-        sequences = [{"units": each.tokens, "ended": each.ended, "logp": each.logp} for each in found]
+        sequences = [{"units": sample.tokens, "ended": sample.ended, "logp": sample.logp} for sample in samples]
         return print_facts({**facts, "sequences": sequences}, json)
-    for each in found:
-        typer.echo(" ".join(map(str, each.tokens)))
+    for sample in samples:
+        typer.echo(" ".join(map(str, sample.tokens)))
     return print_facts({name.replace("_", " "): value for name, value in facts.items()}, json)
 
 

@@ -86,19 +86,19 @@ class LazyGroup(typer.core.TyperGroup):
             close = get_close_matches(args[0], COMMANDS, n=1)
             hint = f"did you mean {close[0]}?" if close else "speechkit --help lists them"
             raise UserError(f"no command {args[0]!r}; {hint}")
-        name, command, rest = super().resolve_command(ctx, args)
-        return name, load_command(name) if name in COMMANDS else command, rest
+        name, command, remaining = super().resolve_command(ctx, args)
+        return name, load_command(name) if name in COMMANDS else command, remaining
 
 
 def load_command(name: str) -> Command:
     """Import a command from its module."""
     module_name, _, attribute = COMMANDS[name][0].partition(":")
-    found = getattr(importlib.import_module(module_name), attribute)
-    if not isinstance(found, typer.Typer):
+    loaded = getattr(importlib.import_module(module_name), attribute)
+    if not isinstance(loaded, typer.Typer):
         wrapped = typer.Typer(add_completion=False, rich_markup_mode=None)
-        wrapped.command(name)(found)
-        found = wrapped
-    command = typer.main.get_command(found)
+        wrapped.command(name)(loaded)
+        loaded = wrapped
+    command = typer.main.get_command(loaded)
     command.name = name
     return command
 

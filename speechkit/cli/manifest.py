@@ -184,8 +184,8 @@ def convert_command(
     _print_rows([("rows", written.rows)])
     for name, count in written.lost.items():
         typer.echo(f"lost: {name} of {count} rows")
-    for what, count in written.changed.items():
-        typer.echo(f"changed: {what} ({count} rows)")
+    for field, count in written.changed.items():
+        typer.echo(f"changed: {field} ({count} rows)")
     for file in written.files:
         typer.echo(file)
 

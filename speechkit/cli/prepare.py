@@ -46,11 +46,11 @@ def prepare(
         corpora = command.corpora()
         typer.echo(msgspec.json.encode(corpora).decode() if json else _list(corpora))
         return
-    found = load_corpus(corpus)
+    chosen = load_corpus(corpus)
     if source is None or out is None:
-        raise UserError(f"give the folder of {found.title} and --out: speechkit prepare {found.name} SRC --out DIR")
+        raise UserError(f"give the folder of {chosen.title} and --out: speechkit prepare {chosen.name} SRC --out DIR")
     summary = prepare_corpus(
-        found,
+        chosen,
         source,
         out,
         splits=command.split_names(splits),

@@ -247,7 +247,7 @@ def _config_file(conf: Path, name: str) -> Path:
     if path.is_file() or "/" in name or path.suffix in (".yaml", ".yml"):
         return path
     if not named.is_file():
-        names = ", ".join(sorted(each.stem for each in conf.glob("*.yaml"))) or "none"
+        names = ", ".join(sorted(file.stem for file in conf.glob("*.yaml"))) or "none"
         raise UserError(f"--config {name}: no such file, and the recipe's own configurations are {names}")
     return named
 

@@ -69,7 +69,7 @@ def say(
     """Speak a text."""
     from speechkit.errors import ConfigError
 
-    if sum(each is not None for each in (text, file, texts)) != 1:
+    if sum(item is not None for item in (text, file, texts)) != 1:
         raise ConfigError("give exactly one of TEXT, --file and --texts")
     if out is None:
         raise ConfigError("--out is not given; name the audio file, or with --texts the folder")
@@ -168,7 +168,7 @@ def _spoken(voice: SpeakingVoice, text: str, out: Path, settings: dict[str, Any]
     taken = time.perf_counter() - begun
     if not parts:
         raise failures[0]
-    for line in (*(note for part in parts for note in part.notes), *(f"left out: {each}" for each in failures)):
+    for line in (*(note for part in parts for note in part.notes), *(f"left out: {item}" for item in failures)):
         print(f"speechkit: {line}", file=sys.stderr)
     speech = join_speech(parts, settings["pause_seconds"])
     write_audio(out, speech.waveform, speech.rate)
@@ -203,7 +203,7 @@ def _require_format(out: Path) -> None:
     from speechkit.io.audio import FORMATS
 
     if out.suffix.lstrip(".").upper() not in FORMATS:
-        raise ConfigError(f"--out {out}: give a file that ends with .{', .'.join(each.lower() for each in FORMATS)}")
+        raise ConfigError(f"--out {out}: give a file that ends with .{', .'.join(item.lower() for item in FORMATS)}")
 
 
 def _read_text(path: Path) -> str:

@@ -201,7 +201,7 @@ def _alternatives(given: list[str]) -> Alternatives | None:
     from speechkit.metrics.alternatives import NAMED_ALTERNATIVES, Alternatives, read_groups
 
     named = {name: name in given for name in NAMED_ALTERNATIVES}
-    groups = tuple(group for each in given if each not in named for group in read_groups(Path(each)))
+    groups = tuple(group for name in given if name not in named for group in read_groups(Path(name)))
     return Alternatives(**named, groups=groups) if given else None
 
 

@@ -101,7 +101,7 @@ def score_separation(
         _print(scores, out)
     if scores.left_out:
         first = scores.left_out[0]
-        lost = len({each.id for each in scores.left_out})
+        lost = len({omission.id for omission in scores.left_out})
         total = scores.mixtures + lost
         raise UserError(f"{lost:,} of {total:,} mixtures were left out; the first: {first.id}: {first.reason}")
 

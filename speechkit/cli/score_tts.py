@@ -61,7 +61,7 @@ def score_tts(
     from speechkit.tts.scores.measuring import choose_measures
     from speechkit.tts.scores.summary import RECORDINGS, BootstrapSettings
 
-    asked = None if measures is None else [each.strip() for each in measures.split(",") if each.strip()]
+    asked = None if measures is None else [name.strip() for name in measures.split(",") if name.strip()]
     chosen, absent = choose_measures(asked)
     for note in absent:
         print(f"speechkit: {note}", file=sys.stderr)

@@ -61,7 +61,7 @@ def separate(
     named_inputs(inputs, out)  # before the separator is loaded
     from speechkit.separation.separate import load_window_separator, separation_digest
 
-    found = separate_files(
+    separated = separate_files(
         inputs,
         out,
         load_window_separator(model, device),
@@ -71,8 +71,8 @@ def separate(
         force=force,
         reported=lambda done: typer.echo(line_of(done), err=isinstance(done, str) or json),
     )
-    typer.echo(msgspec.json.encode(found).decode() if json else summary_of(found))
-    if found.failed:
+    typer.echo(msgspec.json.encode(separated).decode() if json else summary_of(separated))
+    if separated.failed:
         raise typer.Exit(2)
 
 
@@ -94,10 +94,13 @@ def line_of(done: SeparatedFile | str) -> str:
     return f"{done.name}: {'; '.join([*parts, *done.notes])}"
 
 
-def summary_of(found: SeparatedSet) -> str:
+def summary_of(separated: SeparatedSet) -> str:
     """Summary line of all recordings."""
-    factor = found.real_time_factor
+    factor = separated.real_time_factor
     speed = "" if factor is None else f", real-time factor {factor:.3f}"
-    left_out = f", {len(found.failed)} left out" if found.failed else ""
-    left_out += f", {len(found.skipped)} other files" if found.skipped else ""
-    return f"{len(found.files)} recordings, {found.audio_seconds:.1f} s{speed}{left_out}; {found.folder}/tracks.jsonl"
+    left_out = f", {len(separated.failed)} left out" if separated.failed else ""
+    left_out += f", {len(separated.skipped)} other files" if separated.skipped else ""
+    return (
+        f"{len(separated.files)} recordings, {separated.audio_seconds:.1f} s{speed}{left_out}; "
+        f"{separated.folder}/tracks.jsonl"
+    )

@@ -99,7 +99,7 @@ def score(
         compat=compat,
         bert_score=None if bertscore is None else _bert_scorer(bertscore, bertscore_layer, bertscore_idf, device),
     )
-    found = score_files(
+    comparison = score_files(
         task,
         reference,
         hypotheses,
@@ -110,11 +110,11 @@ def score(
         resamples=resamples,
         seed=seed,
     )
-    written = _write(out, found, title) if out is not None else []
+    written = _write(out, comparison, title) if out is not None else []
     if json:
-        typer.echo(msgspec.json.encode(found).decode())
+        typer.echo(msgspec.json.encode(comparison).decode())
         return
-    _print(found)
+    _print(comparison)
     for path in written:
         typer.echo(str(path))
 
@@ -142,36 +142,38 @@ def _bert_scorer(model: str, layer: int | None, idf: bool, device: str) -> Compa
     return BertScorer(model, layer=layer, idf=idf, device=choose_device(device))
 
 
-def _write(out: Path, found: SlueComparison, title: str | None) -> list[Path]:
+def _write(out: Path, comparison: SlueComparison, title: str | None) -> list[Path]:
     from speechkit.io.atomic import write_json
     from speechkit.report.slue_page import render_slue_page
 
-    write_json(out / "scores.json", found)
-    return [out / "scores.json", render_slue_page(out / "report.html", found, title=title)]
+    write_json(out / "scores.json", comparison)
+    return [out / "scores.json", render_slue_page(out / "report.html", comparison, title=title)]
 
 
-def _print(found: SlueComparison) -> None:
+def _print(comparison: SlueComparison) -> None:
     from rich.console import Console
 
     from speechkit.report.slue_page import differences, measures_table
     from speechkit.slue.entity_errors import KINDS
 
     console = Console(width=max(110, Console().width), highlight=False)
-    console.print(measures_table(found).rich(dash=" - ", around="{0}  {1}"))
+    console.print(measures_table(comparison).rich(dash=" - ", around="{0}  {1}"))
     typer.echo()
-    if found.pairs:
-        console.print(differences(found, found.pairs, between=" - ").rich(dash=" - "))
+    if comparison.pairs:
+        console.print(differences(comparison, comparison.pairs, between=" - ").rich(dash=" - "))
         typer.echo()
     typer.echo(
-        f"{found.title}: {found.mode} definitions, ranked by {found.main}; {found.utterances:,} utterances; "
-        f"{found.confidence:.0%} intervals over {found.units:,} {found.by}s, {found.resamples:,} resamples"
+        f"{comparison.title}: {comparison.mode} definitions, ranked by {comparison.main}; "
+        f"{comparison.utterances:,} utterances; "
+        f"{comparison.confidence:.0%} intervals over {comparison.units:,} {comparison.by}s, "
+        f"{comparison.resamples:,} resamples"
     )
-    for name, entities in found.entities.items():
+    for name, entities in comparison.entities.items():
         kinds = ", ".join(f"{kind} {entities.total(kind):,}" for kind in KINDS)
         typer.echo(f"{name}: entities {kinds}, hallucinated {sum(entities.hallucinated.values()):,}")
-    settings = found.systems[0].score.settings
+    settings = comparison.systems[0].score.settings
     typer.echo("; ".join(f"{name}: {value}" for name, value in settings.items()))
-    for sentence in (*found.warnings, *found.notes):
+    for sentence in (*comparison.warnings, *comparison.notes):
         typer.echo(f"note: {sentence}")
 
 

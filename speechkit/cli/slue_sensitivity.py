@@ -67,7 +67,7 @@ def sensitivity(
             labels=tuple(part.strip() for part in labels.split(",") if part.strip()) if labels else None,
         )
     )
-    found = sensitivity(
+    result = sensitivity(
         task,
         rows,
         cached_predictor(task, model, rows, choose_device(device)),
@@ -80,12 +80,12 @@ def sensitivity(
         normalizer=normalizer,
         resampling=Resampling(resamples, seed, groups=groups),
     )
-    write_json(out / "sensitivity.json", found)
-    page = render_sensitivity_page(out / "report.html", found, title=title)
+    write_json(out / "sensitivity.json", result)
+    page = render_sensitivity_page(out / "report.html", result, title=title)
     if json:
-        typer.echo(msgspec.json.encode(found).decode())
+        typer.echo(msgspec.json.encode(result).decode())
         return
-    _print(found)
+    _print(result)
     typer.echo(f"{out / 'sensitivity.json'}\n{page}")
 
 
@@ -93,26 +93,26 @@ def _levels(text: str) -> list[float]:
     from speechkit.errors import UserError
 
     try:
-        found = [float(part) / 100 for part in text.split(",") if part.strip()]
+        levels = [float(part) / 100 for part in text.split(",") if part.strip()]
     except ValueError as error:
         raise UserError(f"--levels {text}: not percentages; give for example 5,10,20") from error
-    if not found:
+    if not levels:
         raise UserError("--levels names no rate; give for example 5,10,20")
-    return found
+    return levels
 
 
-def _print(found: Sensitivity) -> None:
+def _print(result: Sensitivity) -> None:
     from rich.console import Console
 
     from speechkit.report.sensitivity_page import points_table
 
-    table = points_table(found, "perfect", signed=False).rich(dash=" – ")
+    table = points_table(result, "perfect", signed=False).rich(dash=" – ")
     Console(width=max(110, Console().width), highlight=False).print(table)
-    interval = found.slope.interval
+    interval = result.slope.interval
     around = "" if interval is None else f" ({interval.low:+.2f} to {interval.high:+.2f})"
-    slope = "–" if found.slope.value is None else f"{found.slope.value:+.2f}"
+    slope = "–" if result.slope.value is None else f"{result.slope.value:+.2f}"
     typer.echo(
-        f"\n{slope}{around} points of {found.measure} per point of word error rate; {found.utterances:,} utterances"
+        f"\n{slope}{around} points of {result.measure} per point of word error rate; {result.utterances:,} utterances"
     )
-    for note in found.notes:
+    for note in result.notes:
         typer.echo(f"note: {note}")

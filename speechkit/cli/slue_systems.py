@@ -263,7 +263,7 @@ def _decoder(lm: Path | None, weight: float, beam: int, rescoring: str | None, d
     language = text_scorer(rescoring, device)
 
     def decode(log_probs: Any, vocabulary: tuple[str, ...]) -> str:
-        found = beam_search(log_probs, vocabulary, model=model, config=config, best=beam)
-        return rescore(found, language, weight=weight, bonus=config.bonus)[0].text
+        hypotheses = beam_search(log_probs, vocabulary, model=model, config=config, best=beam)
+        return rescore(hypotheses, language, weight=weight, bonus=config.bonus)[0].text
 
     return decode

@@ -124,20 +124,20 @@ def segment(
 
     def rows() -> Iterator[Utterance]:
         for row, manifest in _rows(inputs, left_out):
-            found = _cut_or_leave_out(cut, row, manifest, left_out)
-            if found is None:
+            segmented = _cut_or_leave_out(cut, row, manifest, left_out)
+            if segmented is None:
                 continue
             if notes := listen(audio_path(manifest, row), row):
                 noted[row.id] = notes
                 print(f"speechkit: {row.id}: {' and '.join(notes)}, segmented anyway", file=sys.stderr)
-            items = (found.alignment or {})["syllable"]
+            items = (segmented.alignment or {})["syllable"]
             totals["items"] += 1
             totals["seconds"] += row.duration
             totals["segments"] += len(items)
             totals["segment_seconds"] += sum(item.duration for item in items)
             if textgrid:
-                _write_textgrid(out / "textgrids", found)
-            yield from rebase([found], manifest.parent, out)
+                _write_textgrid(out / "textgrids", segmented)
+            yield from rebase([segmented], manifest.parent, out)
 
     write_manifest(out / "syllables.jsonl", rows())
     write_json(out / "dropped.json", left_out.reasons)
@@ -209,21 +209,21 @@ def _cutter(
     from speechkit.encoders.load import load_encoder
 
     loaded = load_encoder(encoder or "embedded", layer=layer, device=device)
-    found = None
+    estimates = None
     if compat:
         chosen = {**chosen, "compat": True}
     elif name != "peaks":
         if path is not None:
-            found = Thresholds.load(path, loaded.spec)
+            estimates = Thresholds.load(path, loaded.spec)
         else:
-            found = recordings.thresholds_from_recordings(loaded, inputs, rate or None)
-            found.save(out / "thresholds.json")
-    estimated = {setting: getattr(found, setting) for setting in SETTINGS[name] if found is not None}
+            estimates = recordings.thresholds_from_recordings(loaded, inputs, rate or None)
+            estimates.save(out / "thresholds.json")
+    estimated = {setting: getattr(estimates, setting) for setting in SETTINGS[name] if estimates is not None}
     settings = {**estimated, **chosen}
     if settings.get("penalty", 0.0) is None:
         raise ConfigError(f"{path}: holds no penalty; give --penalty, or estimate thresholds with --rate 5")
     made = make_segmenter(name, **settings)
-    return lambda row, manifest: recordings.segment_row(loaded, made, row, manifest, found)
+    return lambda row, manifest: recordings.segment_row(loaded, made, row, manifest, estimates)
 
 
 def _write_textgrid(folder: Path, row: Utterance) -> None:
@@ -257,11 +257,11 @@ def thresholds(
 
     if out is None:
         raise ConfigError("--out is not given; name the JSON file to write")
-    found = thresholds_from_recordings(load_encoder(encoder, layer=layer, device=device), inputs, rate or None)
-    found.save(out)
-    shown = {key: value for key, value in msgspec.to_builtins(found).items() if key not in ("origin", "encoder")}
-    print_facts({"file": str(out), "model": found.encoder.model, "layer": found.encoder.layer, **shown}, json)
-    if (found.norm_separation or 0) < 2:
+    estimates = thresholds_from_recordings(load_encoder(encoder, layer=layer, device=device), inputs, rate or None)
+    estimates.save(out)
+    shown = {key: value for key, value in msgspec.to_builtins(estimates).items() if key not in ("origin", "encoder")}
+    print_facts({"file": str(out), "model": estimates.encoder.model, "layer": estimates.encoder.layer, **shown}, json)
+    if (estimates.norm_separation or 0) < 2:
         print(
             "speechkit: the norms of speech and silence overlap (separation under 2); choose another layer",
             file=sys.stderr,
@@ -292,29 +292,32 @@ def score(
     rows = _pairs(reference, hypothesis, tier)
     names = [row.id for row, *_ in rows]
     groups = [row.speaker or row.id for row, *_ in rows] if by_speaker else None
-    items = [(said[0], heard[0]) for _, said, heard in rows]
+    items = [(expected[0], predicted[0]) for _, expected, predicted in rows]
     shift = None
     if tune is not None:
         shift = evaluation.tune_shift(
-            [(said[0], heard[0]) for _, said, heard in _pairs(*tune, tier)], tolerance_seconds=tolerance
+            [(expected[0], predicted[0]) for _, expected, predicted in _pairs(*tune, tier)], tolerance_seconds=tolerance
         )
-    found: dict[str, Any] = {"recordings": len(rows), "scores": [], "purity": []}
+    results: dict[str, Any] = {"recordings": len(rows), "scores": [], "purity": []}
     for name in evaluation.PROTOCOLS if protocol == "all" else (protocol,):
         for moved in (0.0,) if shift is None or name == "zerosyl" else (0.0, shift):
             scored = evaluation.score(
                 items, name, tolerance_seconds=tolerance, shift_seconds=moved,  # type: ignore[arg-type]
                 groups=groups, names=names, resamples=resamples,
             )  # fmt: skip
-            found["scores"].append(msgspec.to_builtins(scored))
-    if len(np.unique([symbol for *_, heard in rows for symbol in heard[1]])) > 1:
-        labelled = [purity.LabelledSegments(said[0], said[1], heard[0], heard[1]) for _, said, heard in rows]
+            results["scores"].append(msgspec.to_builtins(scored))
+    if len(np.unique([symbol for *_, predicted in rows for symbol in predicted[1]])) > 1:
+        labelled = [
+            purity.LabelledSegments(expected[0], expected[1], predicted[0], predicted[1])
+            for _, expected, predicted in rows
+        ]
         for pairing in purity.PAIRINGS:
             of = purity.purity(labelled, pairing, groups=groups, names=names, resamples=min(resamples, 200))
-            found["purity"].append(msgspec.to_builtins(of))
+            results["purity"].append(msgspec.to_builtins(of))
     if json:
-        typer.echo(msgspec.json.encode(found).decode())
+        typer.echo(msgspec.json.encode(results).decode())
     else:
-        _print_scores(found)
+        _print_scores(results)
 
 
 def _pairs(reference: Path, hypothesis: Path, tier: str) -> list[Any]:
@@ -323,11 +326,11 @@ def _pairs(reference: Path, hypothesis: Path, tier: str) -> list[Any]:
     from speechkit.errors import UserError
     from speechkit.syllables.recordings import read_tier
 
-    heard = {row.id: read_tier(row, hypothesis, tier) for row in read_manifest(hypothesis)}
+    tiers = {row.id: read_tier(row, hypothesis, tier) for row in read_manifest(hypothesis)}
     rows, missing = [], []
     for row in read_manifest(reference):
-        if row.id in heard:
-            rows.append((row, read_tier(row, reference, tier), heard.pop(row.id)))
+        if row.id in tiers:
+            rows.append((row, read_tier(row, reference, tier), tiers.pop(row.id)))
         else:
             missing.append(row.id)
     if missing:
@@ -335,18 +338,18 @@ def _pairs(reference: Path, hypothesis: Path, tier: str) -> list[Any]:
             f"{hypothesis}: lacks {len(missing)} of {len(rows) + len(missing)} recordings of {reference}, as "
             f"{missing[0]!r}; cut them too, or take them out of the reference"
         )
-    if heard:
-        print(f"speechkit: {len(heard)} recordings of {hypothesis} are not in {reference}: left out", file=sys.stderr)
+    if tiers:
+        print(f"speechkit: {len(tiers)} recordings of {hypothesis} are not in {reference}: left out", file=sys.stderr)
     return rows
 
 
-def _print_scores(found: dict[str, Any]) -> None:
+def _print_scores(results: dict[str, Any]) -> None:
     def shown(score: dict[str, Any]) -> str:
         spread = score["interval"]
         inside = f" [{100 * spread['low']:.1f}, {100 * spread['high']:.1f}]" if spread else ""
         return f"{100 * score['value']:.1f}{inside}"
 
-    for of in found["scores"]:
+    for of in results["scores"]:
         typer.echo(
             f"{of['protocol']}, {1000 * of['tolerance_seconds']:g} ms, shift {1000 * of['shift_seconds']:+g} ms, "
             f"{of['counts']['reference']:,} boundaries"
@@ -355,7 +358,7 @@ def _print_scores(found: dict[str, Any]) -> None:
             typer.echo(f"  {name:15} {shown(score)}")
         for name, score in of["tokens"].items():
             typer.echo(f"  token {name:9} {shown(score)}")
-    for of in found["purity"]:
+    for of in results["purity"]:
         typer.echo(f"purity, {of['pairing']}, {of['pairs']:,} pairs, {of['syllables']} syllables, {of['units']} units")
         for name in ("syllable_purity", "cluster_purity", "normalized_mutual_information"):
             typer.echo(f"  {name:29} {shown(of[name])}")

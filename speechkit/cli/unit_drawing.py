@@ -46,11 +46,14 @@ def draw_units(
     labels = _ribbon_names(units)
     rows = {row.id: row for row in read_manifest(manifest)}
     for name in ids:
-        everywhere = [(manifest, set(rows)), *((path, set(found)) for path, found in zip(units, named, strict=True))]
+        everywhere = [
+            (manifest, set(rows)),
+            *((path, set(sequences)) for path, sequences in zip(units, named, strict=True)),
+        ]
         for source, known in everywhere:
             if name not in known:
                 raise UserError(f"{source}: has no recording {name}; name one that is in all files")
-    chosen = list(ids) or [name for name in rows if all(name in found for found in named)]
+    chosen = list(ids) or [name for name in rows if all(name in sequences for sequences in named)]
     if not chosen:
         raise UserError(f"{manifest}: no recording has units in all files; give the manifest that was encoded")
     aligned = {row.id: row for row in read_manifest(alignment)} if alignment else rows
@@ -66,8 +69,8 @@ def draw_units(
             continue
         shown = cut.duration / row.duration
         ribbons = [
-            Ribbon(label, found[name][: max(1, round(shown * len(found[name])))])
-            for label, found in zip(labels, named, strict=True)
+            Ribbon(label, sequences[name][: max(1, round(shown * len(sequences[name])))])
+            for label, sequences in zip(labels, named, strict=True)
         ]
         target = out / f"{safe_id(name)}.png"
         edges = [(start, min(end, cut.duration)) for _, start, end in words]
@@ -77,10 +80,12 @@ def draw_units(
 
 def _ribbon_names(paths: Sequence[Path]) -> list[str]:
     """Short distinct names of files: without their common folders and suffixes."""
-    every = [path.with_suffix("").parts for path in paths]
-    if len(set(every)) == 1:
-        return [parts[-1] for parts in every]
-    shortest = min(map(len, every))
-    begin = next(place for place in range(shortest + 1) if len({parts[: place + 1] for parts in every}) > 1)
-    end = next(place for place in range(shortest + 1) if len({parts[len(parts) - place - 1 :] for parts in every}) > 1)
-    return ["/".join(parts[begin : len(parts) - end]) or parts[-1] for parts in every]
+    all_parts = [path.with_suffix("").parts for path in paths]
+    if len(set(all_parts)) == 1:
+        return [parts[-1] for parts in all_parts]
+    shortest = min(map(len, all_parts))
+    begin = next(index for index in range(shortest + 1) if len({parts[: index + 1] for parts in all_parts}) > 1)
+    end = next(
+        index for index in range(shortest + 1) if len({parts[len(parts) - index - 1 :] for parts in all_parts}) > 1
+    )
+    return ["/".join(parts[begin : len(parts) - end]) or parts[-1] for parts in all_parts]

@@ -119,17 +119,17 @@ def _say(
     decodes = load_unit_decoder(decoder, chosen_device)
     _same_codebook(decodes, digest)
     vocodes = load_vocoder(vocoder, chosen_device)
-    heard = None if speaker is None else read_audio(speaker, sample_rate=decodes.config.mel.sample_rate)
-    one = out.suffix.lstrip(".").upper() in FORMATS
-    if one and len(chosen) > 1:
+    reference = None if speaker is None else read_audio(speaker, sample_rate=decodes.config.mel.sample_rate)
+    single_file = out.suffix.lstrip(".").upper() in FORMATS
+    if single_file and len(chosen) > 1:
         raise UserError(f"{out}: there are {len(chosen)} sequences; name a folder, or one of them by --ids")
     spoken, taken, done, left_out = 0.0, 0.0, 0, LeftOut()
-    for path, (name, units, durations) in zip(_paths(out, one, chosen), chosen, strict=True):
+    for path, (name, units, durations) in zip(_paths(out, single_file, chosen), chosen, strict=True):
         began = time.monotonic()
         speech = None
         with left_out.one(name):
             frames = decodes.frame_units(units, durations, seconds=seconds, speed=speed)
-            speech = say_units(decodes, vocodes, frames, heard, item_seed(seed, name))
+            speech = say_units(decodes, vocodes, frames, reference, item_seed(seed, name))
         if speech is None:
             continue
         done += 1
@@ -155,7 +155,7 @@ def _same_codebook(decoder: UnitDecoder, digest: str | None) -> None:
         )
 
 
-def _paths(out: Path, one: bool, rows: Any) -> Iterator[Path]:
+def _paths(out: Path, single_file: bool, rows: Any) -> Iterator[Path]:
     from speechkit.io.paths import safe_id
 
-    return iter([out] if one else [out / f"{safe_id(row[0])}.wav" for row in rows])
+    return iter([out] if single_file else [out / f"{safe_id(row[0])}.wav" for row in rows])

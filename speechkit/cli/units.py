@@ -91,10 +91,15 @@ def train(
         smoothed.save(out)
         return print_values({"units": clusters, "digest": smoothed.spec.digest, "folder": str(out)}, json)
     with naming_recordings(store):
-        found = train_kmeans(batches, config, store.spec, log)
-    found.codebook.save(out)
-    facts = {"units": clusters, "frames": found.frames, "reseeded": found.reseeded, "distance": found.distances[-1]}
-    return print_values({**facts, "digest": found.codebook.spec.digest, "folder": str(out)}, json)
+        trained = train_kmeans(batches, config, store.spec, log)
+    trained.codebook.save(out)
+    facts = {
+        "units": clusters,
+        "frames": trained.frames,
+        "reseeded": trained.reseeded,
+        "distance": trained.distances[-1],
+    }
+    return print_values({**facts, "digest": trained.codebook.spec.digest, "folder": str(out)}, json)
 
 
 @app.command("import")
@@ -153,7 +158,7 @@ def assign(
 
     quantizer = open_quantizer(codebook)
     sets = len(unit_sets(quantizer))
-    paths = [out] if sets == 1 else [out.with_name(f"{out.stem}-{place}{out.suffix}") for place in range(sets)]
+    paths = [out] if sets == 1 else [out.with_name(f"{out.stem}-{index}{out.suffix}") for index in range(sets)]
     count = write_sequences(paths, assign_store(FeatureStore(features), quantizer))
     typer.echo(f"units of {count:,} recordings in {', '.join(map(str, paths))}")
 
@@ -179,9 +184,9 @@ def health(
     from speechkit.units.frame_labels import aligned_labels
     from speechkit.units.health import codebook_health, label_agreement
 
-    found, named_by = read_units(units, codebook)
+    sequences, named_by = read_units(units, codebook)
     rate = named_by.frames_per_second
-    frames = {row.id: row.frames() for row in found}
+    frames = {row.id: row.frames() for row in sequences}
     facts = msgspec.to_builtins(codebook_health(frames.values(), named_by.clusters, rate))
     if alignment is not None:
         lengths = {name: len(row) for name, row in frames.items()}

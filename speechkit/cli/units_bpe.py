@@ -27,15 +27,15 @@ def bpe(
     """
     from speechkit.units.acoustic_bpe import learn_bpe
 
-    found, named_by = read_units(units, codebook)
-    learnt = learn_bpe((row.units for row in found), named_by.clusters, tokens, named_by.digest)
+    sequences, named_by = read_units(units, codebook)
+    learnt = learn_bpe((row.units for row in sequences), named_by.clusters, tokens, named_by.digest)
     learnt.save(out)
     if learnt.num_tokens < tokens:
         why = "no pair of units occurs twice any more; give more speech or a smaller vocabulary"
         print(f"speechkit: {learnt.num_tokens} of {tokens} tokens were learnt: {why}", file=sys.stderr)
     curve = learnt.compression()
     shown = {len(curve) - 1} | {round(share * (len(curve) - 1)) for share in (0, 0.1, 0.25, 0.5, 0.75)}
-    points = {str(curve[place][0]): round(curve[place][1], 3) for place in sorted(shown)}
+    points = {str(curve[index][0]): round(curve[index][1], 3) for index in sorted(shown)}
     print_values({"tokens": learnt.num_tokens, "units for each token": points} if json else points, json)
 
 
@@ -54,6 +54,6 @@ def decode(
     from speechkit.units.token_sequences import decode_sequence
 
     learnt = AcousticBpe.load(merges)
-    found = read_sequences(tokens, learnt.digest)
-    count = write_sequences([out], ([decode_sequence(row, learnt)] for row in found))
+    sequences = read_sequences(tokens, learnt.digest)
+    count = write_sequences([out], ([decode_sequence(row, learnt)] for row in sequences))
     typer.echo(f"units of {count:,} recordings in {out}")

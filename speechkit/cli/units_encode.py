@@ -231,10 +231,10 @@ def known(json: Json = False) -> None:
     from speechkit.units.known_codebooks import KNOWN
 
     listed: dict[str, Any] = {
-        name: msgspec.to_builtins(each)
+        name: msgspec.to_builtins(codebook)
         if json
-        else f"{each.encoder} layer {each.layer}, {each.frames_per_second:g} Hz, "
-        f"{'stock' if each.compat else 'hop'} grid: {each.url}"
-        for name, each in KNOWN.items()
+        else f"{codebook.encoder} layer {codebook.layer}, {codebook.frames_per_second:g} Hz, "
+        f"{'stock' if codebook.compat else 'hop'} grid: {codebook.url}"
+        for name, codebook in KNOWN.items()
     }
     print_facts(listed, json)

@@ -34,14 +34,14 @@ def read_units(paths: list[Path], codebook: Path, merges: Path | None = None) ->
     sets = unit_sets(open_quantizer(codebook))
     if merges is not None:
         bpe = AcousticBpe.load(merges)
-        rates = [each.frames_per_second for each in sets if each.digest == bpe.codebook]
+        rates = [candidate.frames_per_second for candidate in sets if candidate.digest == bpe.codebook]
         if not rates:
             raise UserError(f"{merges}: joins units of another codebook than {codebook}; learn merges of its units")
         return read_sequences(paths, bpe.digest), UnitSet(bpe.digest, bpe.num_tokens, rates[0])
     first = read_sequences(paths[:1])[0]
     if first.unit_durations is not None:
         raise UserError(f"{paths[0]}: holds tokens; decode them, or give their merges by --bpe if the command has it")
-    named_by = next((each for each in sets if each.digest == first.codebook), sets[0])
+    named_by = next((candidate for candidate in sets if candidate.digest == first.codebook), sets[0])
     return read_sequences(paths, named_by.digest), named_by
 
 

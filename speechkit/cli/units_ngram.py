@@ -39,12 +39,12 @@ def ngram(
     from speechkit.lm.sequence_bits import sequence_bits, unit_words
     from speechkit.lm.unit_ngram import MODEL_FILE, SPEC_FILE, NgramSpec
 
-    found, named_by = read_units(units, codebook, merges)
+    sequences, named_by = read_units(units, codebook, merges)
     held_out, _ = read_units(dev, codebook, merges) if dev else ([], None)
-    taught = {row.id for row in found}
+    taught = {row.id for row in sequences}
     if both := next((row.id for row in held_out if row.id in taught), None):
         raise UserError(f"--dev: {both!r} is training data too; give held-out recordings")
-    model, used = estimate(map(unit_words, found), order, smoothing)
+    model, used = estimate(map(unit_words, sequences), order, smoothing)
     path = out / MODEL_FILE
     write_arpa(model, path)
     spec = NgramSpec(order, used, named_by.digest, named_by.clusters, named_by.frames_per_second, digest_file(path))
@@ -53,7 +53,7 @@ def ngram(
         "order": order,
         "smoothing": used,
         "n-grams": len(model.entries),
-        "taught by": sum(len(row.units) for row in found),
+        "taught by": sum(len(row.units) for row in sequences),
     }
     if held_out:
         facts |= msgspec.to_builtins(sequence_bits(model, held_out, named_by.clusters, named_by.frames_per_second))
@@ -75,5 +75,5 @@ def perplexity(
     from speechkit.units.sequences import read_sequences
 
     read, spec = read_unit_ngram(model)
-    found = read_sequences(units, spec.codebook)
-    print_values(msgspec.to_builtins(sequence_bits(read, found, spec.units, spec.frames_per_second)), json)
+    sequences = read_sequences(units, spec.codebook)
+    print_values(msgspec.to_builtins(sequence_bits(read, sequences, spec.units, spec.frames_per_second)), json)

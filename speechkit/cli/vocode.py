@@ -76,12 +76,12 @@ def features(
             raise UserError(f"{path}: no such file; give recordings, a manifest or a store of features")
     model, vector = _opened(vocoder, speaker, device)
     stores = [path for path in inputs if path.is_dir()]
-    rest = [path for path in inputs if not path.is_dir()]
+    files = [path for path in inputs if not path.is_dir()]
     spoken = _Spoken(out, model)
     for store in stores:
         spoken.write(_of_store(model, store, vector, seed))
-    if rest:
-        spoken.write(_of_recordings(model, rest, vector, seed, encoder, codebook, spoken.left_out))
+    if files:
+        spoken.write(_of_recordings(model, files, vector, seed, encoder, codebook, spoken.left_out))
     print_facts(spoken.finish(), json)
     spoken.left_out.end(1)
 

@@ -54,8 +54,8 @@ def audio_info(path: Path | str) -> AudioInfo:
     Raises:
         AudioError: if the file is missing, empty, shorter than its header states, or not audio.
     """
-    found = layout(path)
-    return AudioInfo(os.fspath(path), found.sample_rate, found.num_samples, found.channels, found.format)
+    source = layout(path)
+    return AudioInfo(os.fspath(path), source.sample_rate, source.num_samples, source.channels, source.format)
 
 
 def read_audio(
@@ -86,33 +86,33 @@ def read_audio(
         AudioError: if the file cannot be read or has another rate than ``counted_rate``, the segment or channel is out
             of range, or samples are not finite.
     """
-    found = layout(path)
-    _check_channel(path, channel, found.channels)
-    if counted_rate not in (None, found.sample_rate):
+    source = layout(path)
+    _check_channel(path, channel, source.channels)
+    if counted_rate not in (None, source.sample_rate):
         raise AudioError(
-            f"{path}: the manifest says {counted_rate} Hz and the file has {found.sample_rate} Hz, so that its offset "
+            f"{path}: the manifest says {counted_rate} Hz and the file has {source.sample_rate} Hz, so that its offset "
             "and duration would name another piece; fix sample_rate"
         )
-    end = found.num_samples if num_samples is None else offset_samples + num_samples
-    if offset_samples < 0 or end < offset_samples or end > found.num_samples:
+    end = source.num_samples if num_samples is None else offset_samples + num_samples
+    if offset_samples < 0 or end < offset_samples or end > source.num_samples:
         raise AudioError(
-            f"{path}: samples {offset_samples} to {end} were asked for and it holds {found.num_samples} "
-            f"({found.num_samples / found.sample_rate:.2f} s); fix the offset or duration"
+            f"{path}: samples {offset_samples} to {end} were asked for and it holds {source.num_samples} "
+            f"({source.num_samples / source.sample_rate:.2f} s); fix the offset or duration"
         )
-    target = _target_rate(path, sample_rate, found.sample_rate)
-    if target == found.sample_rate:
+    target = _target_rate(path, sample_rate, source.sample_rate)
+    if target == source.sample_rate:
         return _mono(path, offset_samples, end, channel)
     # Whole periods of both rates, so that output samples of the segment coincide with those of the whole file.
-    period = found.sample_rate // math.gcd(found.sample_rate, target)
-    context = int(RESAMPLE_CONTEXT_SECONDS * found.sample_rate)
+    period = source.sample_rate // math.gcd(source.sample_rate, target)
+    context = int(RESAMPLE_CONTEXT_SECONDS * source.sample_rate)
     begin_read = max(0, (offset_samples - context) // period * period)
-    end_read = min(found.num_samples, end + context)
-    resampled = resample(_mono(path, begin_read, end_read, channel), found.sample_rate, target)
-    origin = begin_read // period * (target // math.gcd(found.sample_rate, target))
-    begin_kept = scaled(offset_samples, target, found.sample_rate) - origin
-    length = scaled(end, target, found.sample_rate) - origin - begin_kept
-    kept = resampled[begin_kept : begin_kept + length]
-    return _with_length(kept, length)
+    end_read = min(source.num_samples, end + context)
+    resampled = resample(_mono(path, begin_read, end_read, channel), source.sample_rate, target)
+    origin = begin_read // period * (target // math.gcd(source.sample_rate, target))
+    begin_kept = scaled(offset_samples, target, source.sample_rate) - origin
+    length = scaled(end, target, source.sample_rate) - origin - begin_kept
+    segment = resampled[begin_kept : begin_kept + length]
+    return _with_length(segment, length)
 
 
 def stream_audio(
@@ -127,14 +127,16 @@ def stream_audio(
     """
     import soxr
 
-    found = layout(path)
-    _check_channel(path, channel, found.channels)
+    source = layout(path)
+    _check_channel(path, channel, source.channels)
     if not block_seconds > 0:
         raise AudioError(f"{path}: block_seconds is {block_seconds}; give a positive number")
-    target = _target_rate(path, sample_rate, found.sample_rate)
+    target = _target_rate(path, sample_rate, source.sample_rate)
     size = max(1, round(block_seconds * target))
-    total = scaled(found.num_samples, target, found.sample_rate)
-    stream = None if target == found.sample_rate else soxr.ResampleStream(found.sample_rate, target, 1, dtype="float32")
+    total = scaled(source.num_samples, target, source.sample_rate)
+    stream = (
+        None if target == source.sample_rate else soxr.ResampleStream(source.sample_rate, target, 1, dtype="float32")
+    )
     waiting: list[Float] = []
     held = given = 0
     for block in decode(path):
@@ -150,9 +152,9 @@ def stream_audio(
     if stream is not None:
         last = np.asarray(stream.resample_chunk(np.zeros(0, np.float32), last=True), np.float32)
         waiting.append(last[: total - given - held])
-    rest = _with_length(np.concatenate(waiting), total - given)
-    for begin in range(0, len(rest), size):
-        yield rest[begin : begin + size]
+    remaining = _with_length(np.concatenate(waiting), total - given)
+    for begin in range(0, len(remaining), size):
+        yield remaining[begin : begin + size]
 
 
 def write_audio(path: Path | str, waveform: npt.ArrayLike, sample_rate: int, format: str | None = None) -> None:  # noqa: A002
@@ -195,8 +197,8 @@ def write_blocks(path: Path | str, blocks: Iterable[Float], sample_rate: int, fo
             with soundfile.SoundFile(temporary, "w", sample_rate, 1, subtype, format=container) as file:
                 for block in blocks:
                     if not np.isfinite(block).all():
-                        place = given + int(np.argmin(np.isfinite(block)))
-                        raise AudioError(f"{path}: sample {place} is NaN or infinite; nothing was written")
+                        sample = given + int(np.argmin(np.isfinite(block)))
+                        raise AudioError(f"{path}: sample {sample} is NaN or infinite; nothing was written")
                     file.write(np.clip(block, -1.0, 1.0))
                     given += len(block)
             written = soundfile.info(temporary).frames if given else 0

@@ -109,9 +109,9 @@ def decoded_copy(path: str, decode: Callable[[str], None]) -> str:
     Raises:
         AudioError: as ``decode``; the partial file is removed.
     """
-    found = Path(path).stat()
+    status = Path(path).stat()
     key = hashlib.blake2b(
-        f"{os.path.realpath(path)}|{found.st_size}|{found.st_mtime_ns}".encode("utf-8", "surrogateescape"),
+        f"{os.path.realpath(path)}|{status.st_size}|{status.st_mtime_ns}".encode("utf-8", "surrogateescape"),
         digest_size=8,
     ).hexdigest()
     if key in _copies and Path(_copies[key]).is_file():

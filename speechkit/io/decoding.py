@@ -42,9 +42,10 @@ def decode(path: Path | str, start: int = 0, num_samples: int | None = None) -> 
             for block in _part_samples(part, plan, begin, wanted):
                 position += len(block)
                 if not np.isfinite(block).all():
-                    place = position - len(block) + int(np.argmin(np.isfinite(block).all(axis=1)))
+                    sample = position - len(block) + int(np.argmin(np.isfinite(block).all(axis=1)))
                     raise AudioError(
-                        f"{path}: sample {place} ({place / plan.sample_rate:.2f} s) is NaN or infinite; write it again"
+                        f"{path}: sample {sample} ({sample / plan.sample_rate:.2f} s) is NaN or infinite; "
+                        "write it again"
                     )
                 yield block
             if position < origin + begin + wanted:

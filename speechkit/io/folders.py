@@ -32,17 +32,17 @@ def walk(folder: Path | str) -> Iterator[Entry]:
     """
     listed: list[Entry | Path] = [Path(folder)]  # folders are listed when they are popped
     while listed:
-        found = listed.pop()
-        if isinstance(found, Entry):
-            yield found
+        item = listed.pop()
+        if isinstance(item, Entry):
+            yield item
             continue
         try:
-            with os.scandir(found) as listing:
+            with os.scandir(item) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name, reverse=True)
         except OSError as error:
-            yield Entry(found, f"cannot be listed ({error.strerror or error})")
+            yield Entry(item, f"cannot be listed ({error.strerror or error})")
             continue
-        listed += [_entry(found / entry.name, entry) for entry in entries]
+        listed += [_entry(item / entry.name, entry) for entry in entries]
 
 
 def _entry(path: Path, entry: os.DirEntry[str]) -> Entry | Path:

@@ -56,34 +56,34 @@ def sample_bytes(file: BinaryIO, size: int) -> SampleBytes | None:
     return None
 
 
-def samples_follow(file: BinaryIO, found: SampleBytes, size: int, bytes_per_second: int) -> bool:
+def samples_follow(file: BinaryIO, samples: SampleBytes, size: int, bytes_per_second: int) -> bool:
     """Whether more samples, not chunks or padding, follow those that the header states."""
-    end = found.begin + (found.stated or 0)
-    end += end % 2 if found.stated else 0
+    end = samples.begin + (samples.stated or 0)
+    end += end % 2 if samples.stated else 0
     if size - end <= IGNORED_REST_SECONDS * bytes_per_second:
         return False
     file.seek(end)
-    rest = file.read(1 << 16)
-    name, length = rest[:4], rest[4:8]
+    following = file.read(1 << 16)
+    name, length = following[:4], following[4:8]
     if all(32 <= byte < 127 for byte in name):
         fits = any(int.from_bytes(length, order) <= size - end - 8 for order in ("little", "big"))
         if fits or name in KNOWN_CHUNKS:
             return False
-    while rest:
-        if any(rest):
+    while following:
+        if any(following):
             return True
-        rest = file.read(1 << 20)
-    return found.stated == 0  # a length that was never filled in, followed by silence
+        following = file.read(1 << 20)
+    return samples.stated == 0  # a length that was never filled in, followed by silence
 
 
 def _chunks(file: BinaryIO, begin: int, size: int, order: str) -> Iterator[tuple[bytes, int, int]]:
     """Name, content offset and stated length of each chunk, as long as the lengths stay inside the file."""
-    place = begin
-    while place + 8 <= size:
-        file.seek(place)
+    offset = begin
+    while offset + 8 <= size:
+        file.seek(offset)
         name, length = file.read(4), int.from_bytes(file.read(4), order)  # type: ignore[arg-type]
-        yield name, place + 8, length
-        place += 8 + length + length % 2
+        yield name, offset + 8, length
+        offset += 8 + length + length % 2
 
 
 def _wave(file: BinaryIO, size: int, order: str) -> SampleBytes | None:
@@ -116,13 +116,13 @@ def _aiff(file: BinaryIO, size: int) -> SampleBytes | None:
 
 
 def _wave64(file: BinaryIO, size: int) -> SampleBytes | None:
-    place = 40
-    while place + 24 <= size:
-        file.seek(place)
+    offset = 40
+    while offset + 24 <= size:
+        file.seek(offset)
         name, length = file.read(16), int.from_bytes(file.read(8), "little")
         if name == W64_DATA:
-            return SampleBytes(place + 24, max(0, length - 24), "LITTLE")
-        place += max(24, length + -length % 8)
+            return SampleBytes(offset + 24, max(0, length - 24), "LITTLE")
+        offset += max(24, length + -length % 8)
     return None
 
 

@@ -19,7 +19,7 @@ from speechkit.io import containers
 from speechkit.io.headers import SampleBytes, sample_bytes, samples_follow
 from speechkit.io.mpeg_frames import mpeg_streams
 from speechkit.io.ogg_pages import ogg_links
-from speechkit.io.parts import Header, Part, count_samples, look, read_blocks
+from speechkit.io.parts import Header, Part, count_samples, read_blocks, read_header
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000
 WIDTHS = {
@@ -56,14 +56,14 @@ def layout(path: Path | str) -> Layout:
         AudioError: if the file is missing, empty, shorter than its headers state, or not audio.
     """
     try:
-        found = os.stat(path)  # noqa: PTH116 - also takes plain text
+        status = os.stat(path)  # noqa: PTH116 - also takes plain text
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise AudioError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not Path(path).is_file():
         raise AudioError(f"{path}: is not a file; give the path of an audio file")
-    if found.st_size == 0:
+    if status.st_size == 0:
         raise AudioError(f"{path}: is empty (0 bytes); record or download it again")
-    return _layout(os.fspath(path), found.st_size, found.st_mtime_ns)
+    return _layout(os.fspath(path), status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=4096)
@@ -71,7 +71,7 @@ def _layout(path: str, size: int, changed: int) -> Layout:
     container = containers.sniff(path)
     if container is None:
         try:
-            header = look(Part(path))
+            header = read_header(Part(path))
         except AudioError as error:
             if reason := _no_audio(path):
                 raise AudioError(f"{path}: {reason}") from error
@@ -93,7 +93,7 @@ def _check_rate(path: str, sample_rate: int) -> None:
 
 def _copied(path: str, container: str) -> Layout:
     copy = _copy(path, container)
-    header = look(Part(copy))
+    header = read_header(Part(copy))
     _check_rate(path, header.sample_rate)
     frames = header.frames if header.states_length else count_samples(Part(copy), header.channels)
     name = header.format if container in (SEQUENTIAL, containers.UNKNOWN) else container
@@ -125,13 +125,13 @@ def _whole(path: str, parts: list[Part], header: Header, *, exact: bool, name: s
 def _plain_layout(path: str, size: int, header: Header) -> Layout:
     """Layout of a file with a header, whose stated length is checked against the content."""
     with Path(path).open("rb") as file:
-        found = sample_bytes(file, size)
-        if found is not None and found.begin > size:
+        samples = sample_bytes(file, size)
+        if samples is not None and samples.begin > size:
             raise AudioError(
-                f"{path}: is truncated: its samples begin at byte {found.begin} and it has {size}; download it again"
+                f"{path}: is truncated: its samples begin at byte {samples.begin} and it has {size}; download it again"
             )
-        if found is not None:
-            held, stated = max(0, size - found.begin), found.stated
+        if samples is not None:
+            held, stated = max(0, size - samples.begin), samples.stated
             width = WIDTHS.get(header.subtype, 0) * header.channels
             second = width * header.sample_rate or held / max(1, header.frames) * header.sample_rate
             if stated is not None and stated > held:
@@ -139,28 +139,28 @@ def _plain_layout(path: str, size: int, header: Header) -> Layout:
                     f"{path}: is truncated: its header gives {stated} bytes of samples and it holds {held}, so that "
                     f"{(stated - held) / second:.1f} s are missing; download it again"
                 )
-            if stated is not None and samples_follow(file, found, size, int(second)):
+            if stated is not None and samples_follow(file, samples, size, int(second)):
                 if not width:
                     raise AudioError(
                         f"{path}: its header gives {stated} bytes of samples and {held - stated} more follow that it "
                         f"does not explain; convert it with a program that wrote such files, or cut it there"
                     )
-                return _headless(path, found, size, header, width)
+                return _headless(path, samples, size, header, width)
             if stated is None and width and header.frames != held // width:
-                return _headless(path, found, size, header, width)
+                return _headless(path, samples, size, header, width)
     if header.subtype in SEQUENTIAL_SUBTYPES:
         return _copied(path, SEQUENTIAL)
-    if found is None and ("(should be" in header.log or "truncated" in header.log):
+    if samples is None and ("(should be" in header.log or "truncated" in header.log):
         raise AudioError(f"{path}: is truncated: it holds less than its header says; download it again")
     known = header.states_length and "MPEG" not in header.subtype
     frames = header.frames if known else count_samples(Part(path), header.channels)
     return _whole(path, [Part(path, frames)], header, exact="MPEG" not in header.subtype)
 
 
-def _headless(path: str, found: SampleBytes, size: int, header: Header, width: int) -> Layout:
+def _headless(path: str, location: SampleBytes, size: int, header: Header, width: int) -> Layout:
     """Layout of all bytes from the first sample to the end of the file, without the header."""
-    samples = (size - found.begin) // width
-    part = Part(path, samples, found.begin, size, raw=(header.subtype, found.endian))
+    samples = (size - location.begin) // width
+    part = Part(path, samples, location.begin, size, raw=(header.subtype, location.endian))
     return _whole(path, [part], header, exact=True)
 
 
@@ -229,7 +229,7 @@ def _joined(path: str, parts: list[Part], container: str, counted: list[bool]) -
     first: Header | None = None
     for part, by_decoding in zip(parts, counted, strict=True):
         try:
-            header = look(part)
+            header = read_header(part)
         except AudioError as error:
             raise AudioError(f"{path}: cannot be read from byte {part.begin} on ({error}); cut it there") from error
         first = first or header
@@ -246,7 +246,7 @@ def _write_copy(path: str, copy: str) -> None:
     """Decode a whole file to 24-bit FLAC."""
     import soundfile
 
-    header = look(Part(path))
+    header = read_header(Part(path))
     with soundfile.SoundFile(copy, "w", header.sample_rate, header.channels, "PCM_24", format="FLAC") as file:
         for block in read_blocks(Part(path), header.channels):
             file.write(np.clip(block, -1.0, 1.0))

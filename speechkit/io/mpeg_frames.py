@@ -53,8 +53,8 @@ class Stream(msgspec.Struct, frozen=True):
     def head(self, content: bytes) -> bytes:
         """The stream's first bytes ``content``, up to its tag, with the frame count corrected."""
         assert self.tag is not None
-        place = self.tag - self.begin
-        return content[:place] + self.frames.to_bytes(4, "big")
+        position = self.tag - self.begin
+        return content[:position] + self.frames.to_bytes(4, "big")
 
 
 class _Frame(msgspec.Struct, frozen=True):
@@ -76,7 +76,7 @@ def _streams(content: mmap.mmap) -> list[Stream]:
     size = len(content)
     known: dict[int, _Frame | None] = {}
     streams: list[Stream] = []
-    begin = place = count = samples = 0
+    begin = position = count = samples = 0
     tag: int | None = None
     stated: int | None = None
     kind: tuple[int, bool] | None = None
@@ -85,41 +85,45 @@ def _streams(content: mmap.mmap) -> list[Stream]:
         if kind is not None:
             streams.append(Stream(begin, end, count, samples, tag, stated))
 
-    while place + 4 <= size:
-        header = int.from_bytes(content[place : place + 4], "big")
+    while position + 4 <= size:
+        header = int.from_bytes(content[position : position + 4], "big")
         bits = header & LENGTH_BITS
         frame = known.get(bits)
         if frame is None and bits not in known:
             frame = known[bits] = _frame(header)
         if frame is None:
-            place = _next_frame(content, place, size)
+            position = _next_frame(content, position, size)
             continue
-        if place + frame.length > size:
+        if position + frame.length > size:
             break
         mono = header & 0xC0 == 0xC0
-        now = (header & STREAM_BITS, mono)
-        offset = place + frame.tag_offset - (0 if not mono else 8 if frame.tag_offset == 21 else 15)
+        stream_format = (header & STREAM_BITS, mono)
+        offset = position + frame.tag_offset - (0 if not mono else 8 if frame.tag_offset == 21 else 15)
         if content[offset : offset + 4] not in XING:
             offset += 2  # skip the CRC
-        tagged = content[offset : offset + 4] in XING or content[place + 36 : place + 40] == b"VBRI"
-        if now != kind and kind is not None and not _frame_follows(content, place + frame.length, size, header):
-            place = _next_frame(content, place, size)  # corrupt bytes that look like a frame header
+        tagged = content[offset : offset + 4] in XING or content[position + 36 : position + 40] == b"VBRI"
+        if (
+            stream_format != kind
+            and kind is not None
+            and not _frame_follows(content, position + frame.length, size, header)
+        ):
+            position = _next_frame(content, position, size)  # corrupt bytes that look like a frame header
             continue
-        if tagged or now != kind:
-            close(place)
-            begin, count, kind, samples = place, 0, now, frame.samples
+        if tagged or stream_format != kind:
+            close(position)
+            begin, count, kind, samples = position, 0, stream_format, frame.samples
             tag = stated = None
             if tagged:
-                tag = _count_place(content, offset, place)
+                tag = _count_offset(content, offset, position)
                 stated = None if tag is None else int.from_bytes(content[tag : tag + 4], "big")
         if not tagged:
             count += 1
-        place += frame.length
+        position += frame.length
     close(size)
     return streams
 
 
-def _count_place(content: mmap.mmap, offset: int, frame: int) -> int | None:
+def _count_offset(content: mmap.mmap, offset: int, frame: int) -> int | None:
     """Byte offset of the frame count in the tag, None without one."""
     if content[frame + 36 : frame + 40] == b"VBRI":
         return frame + 50
@@ -141,33 +145,33 @@ def _frame(header: int) -> _Frame | None:
     return _Frame(length, samples, 36 if first else 21)  # side information of stereo; mono has less
 
 
-def _next_frame(content: mmap.mmap, place: int, size: int) -> int:
+def _next_frame(content: mmap.mmap, position: int, size: int) -> int:
     """Offset of the next frame, after tags and corrupt bytes; the file size if there is none."""
-    head = content[place : place + 10]
+    head = content[position : position + 10]
     if head[:3] == b"ID3" and len(head) == 10 and max(head[6:]) < 128:
         a, b, c, d = head[6:]
-        return place + 10 + (a << 21 | b << 14 | c << 7 | d)
+        return position + 10 + (a << 21 | b << 14 | c << 7 | d)
     if head[:3] == b"TAG":
-        return place + 128
-    position = place + 1
-    while position + 4 <= size:
+        return position + 128
+    candidate = position + 1
+    while candidate + 4 <= size:
         # One region at a time: a regex match on the mmap itself would keep it from being closed.
-        found = SYNC.search(content[position : position + 65_536])
-        if found is None:
-            position += 65_535
+        sync = SYNC.search(content[candidate : candidate + 65_536])
+        if sync is None:
+            candidate += 65_535
             continue
-        position += found.start()
-        frame = _frame(int.from_bytes(content[position : position + 4], "big"))
+        candidate += sync.start()
+        frame = _frame(int.from_bytes(content[candidate : candidate + 4], "big"))
         if frame is not None:
-            header = int.from_bytes(content[position : position + 4], "big")
-            if _frame_follows(content, position + frame.length, size, header):
-                return position
-        position += 1
+            header = int.from_bytes(content[candidate : candidate + 4], "big")
+            if _frame_follows(content, candidate + frame.length, size, header):
+                return candidate
+        candidate += 1
     return size
 
 
-def _frame_follows(content: mmap.mmap, place: int, size: int, header: int) -> bool:
+def _frame_follows(content: mmap.mmap, position: int, size: int, header: int) -> bool:
     """Whether ``place`` is a frame of the same stream, a tag or the end of the file."""
-    follower = content[place : place + 4]
+    follower = content[position : position + 4]
     same = int.from_bytes(follower, "big") & STREAM_BITS == header & STREAM_BITS
-    return place >= size - 4 or same or follower[:3] in (b"ID3", b"TAG", b"APE")
+    return position >= size - 4 or same or follower[:3] in (b"ID3", b"TAG", b"APE")

@@ -47,43 +47,43 @@ def first_codec(head: bytes) -> str:
 def ogg_links(path: Path | str) -> tuple[list[Link], bool]:
     """Links of an Ogg file in order, and whether its last page is complete."""
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        size, place = len(content), 0
+        size, offset = len(content), 0
         links: list[Link] = []
         numbers: dict[bytes, int] = {}
         still_open: set[bytes] = set()
         opening = False
-        while place + 27 <= size:
-            head = content[place : place + 27]
+        while offset + 27 <= size:
+            head = content[offset : offset + 27]
             if head[:4] != b"OggS":
-                found = content.find(b"OggS", place + 1)
-                if found < 0:
+                following = content.find(b"OggS", offset + 1)
+                if following < 0:
                     break
                 if links and links[-1].gap is None:
-                    links[-1].gap = place
-                place = found
+                    links[-1].gap = offset
+                offset = following
                 continue
             flags, serial, number = head[5], head[14:18], int.from_bytes(head[18:22], "little")
-            table = content[place + 27 : place + 27 + head[26]]
-            end = place + 27 + len(table) + sum(table)
+            table = content[offset + 27 : offset + 27 + head[26]]
+            end = offset + 27 + len(table) + sum(table)
             if end > size or len(table) < head[26]:
                 return links, False
             if flags & FIRST:
                 if not opening:
-                    links.append(Link(place, place, []))
+                    links.append(Link(offset, offset, []))
                     numbers.clear()
                     still_open.clear()
                 opening = True
-                links[-1].codecs.append(first_codec(content[place : place + 27 + len(table) + 16]))
+                links[-1].codecs.append(first_codec(content[offset : offset + 27 + len(table) + 16]))
                 still_open.add(serial)
             elif not links:
-                links.append(Link(place, place, [""]))
+                links.append(Link(offset, offset, [""]))
             else:
                 opening = False
                 if number != numbers.get(serial, number - 1) + 1 and links[-1].gap is None:
-                    links[-1].gap = place
+                    links[-1].gap = offset
             numbers[serial] = number
             if flags & LAST:
                 still_open.discard(serial)
             links[-1].end, links[-1].closed = end, not still_open
-            place = end
-        return links, place >= size or not any(content[place:size])
+            offset = end
+        return links, offset >= size or not any(content[offset:size])

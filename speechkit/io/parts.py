@@ -55,7 +55,7 @@ class Header(msgspec.Struct, frozen=True):
         return 0 < self.frames <= 1 << 40
 
 
-def look(part: Part) -> Header:
+def read_header(part: Part) -> Header:
     """Read the header of a part with libsndfile.
 
     Raises:
@@ -84,10 +84,10 @@ def read_blocks(
     import soundfile
 
     step = max(1, BLOCK_VALUES // channels)
-    left = num_samples
+    remaining = num_samples
     with open_part(part, sample_rate, channels) as file:
         try:
-            take = step if left is None else min(step, left)
+            take = step if remaining is None else min(step, remaining)
             if start:
                 with _quiet_mpeg("MPEG" in str(file.subtype)):
                     file.seek(start)
@@ -96,8 +96,8 @@ def read_blocks(
                 block = file.read(take, dtype="float32", always_2d=True)
             while len(block):
                 yield block
-                left = None if left is None else left - len(block)
-                take = step if left is None else min(step, left)
+                remaining = None if remaining is None else remaining - len(block)
+                take = step if remaining is None else min(step, remaining)
                 if take == 0:
                     return
                 block = file.read(take, dtype="float32", always_2d=True)

@@ -51,7 +51,7 @@ def safe_id(text: str) -> str:
         return text
     # A lone surrogate (undecodable file name) has no UTF-8 encoding; "surrogatepass" still yields a digest.
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
-    kept = safe.encode("utf-8", "ignore")[: MAX_ID_BYTES - 9].decode("utf-8", "ignore").rstrip(".")
-    if RESERVED.match(kept):
-        kept = f"_{kept}"[: MAX_ID_BYTES - 9]
-    return f"{kept}-{digest}" if kept else f"id-{digest}"
+    shortened = safe.encode("utf-8", "ignore")[: MAX_ID_BYTES - 9].decode("utf-8", "ignore").rstrip(".")
+    if RESERVED.match(shortened):
+        shortened = f"_{shortened}"[: MAX_ID_BYTES - 9]
+    return f"{shortened}-{digest}" if shortened else f"id-{digest}"

@@ -133,8 +133,8 @@ def _row(
         several = sorted(field for field in row if field.startswith(SEVERAL) and field not in HYPOTHESES)
     if several and text_key in TEXTS:
         raise UserError(
-            f"{location}: has the hypotheses {', '.join(several)[:100]} and {text_key!r} is the reference's; choose one "
-            "by --hyp-field"
+            f"{location}: has the hypotheses {', '.join(several)[:100]} and {text_key!r} is the reference's; "
+            "choose one by --hyp-field"
         )
     if text_key is None:
         wanted = text_field or ", ".join(names[:3])
