@@ -29,10 +29,10 @@ def splits(request: Request) -> list[str]:
     wav = _root(request.source) / "wav"
     for archive in sorted(wav.glob("S*.tar.gz")):
         unpacked(archive, request.unpacked / archive.name.removesuffix(".tar.gz"))
-    found = [name for name in SPLITS if any(_speakers(request, name))]
-    if not found:
+    present = [name for name in SPLITS if any(_speakers(request, name))]
+    if not present:
         raise UserError(f"{wav}: holds neither train, dev or test folders nor S*.tar.gz; unpack data_aishell.tgz")
-    return found
+    return present
 
 
 def read(request: Request, split: str) -> Iterator[Item]:

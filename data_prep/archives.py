@@ -60,14 +60,14 @@ def unpacked(archive: Path, folder: Path) -> Path:
         UserError: if the archive is corrupt, has a path outside the folder, contains links or devices, or expands to
             more than 200 times its size.
     """
-    found = archive.stat()
-    state = _State(archive.name, found.st_size, found.st_mtime_ns)
+    status = archive.stat()
+    state = _State(archive.name, status.st_size, status.st_mtime_ns)
     if _same(folder / STATE, state):
         return folder
     temporary = folder.parent / f".tmp-{secrets.token_hex(8)}"
     try:
         temporary.mkdir(parents=True)
-        _unpack(archive, temporary, max(FREE_BYTES, MAX_EXPANSION * found.st_size))
+        _unpack(archive, temporary, max(FREE_BYTES, MAX_EXPANSION * status.st_size))
         write_json(temporary / STATE, state)
         if folder.exists():
             shutil.rmtree(folder)

@@ -64,19 +64,19 @@ def unquoted(sentence: str) -> str:
 
 def _tables(source: Path) -> dict[str, Path]:
     folders = [source] if (source / "clips").is_dir() else subfolders(source)
-    found: dict[str, Path] = {}
+    tables: dict[str, Path] = {}
     for folder in folders:
         for name in TABLES:
             path = folder / f"{name}.tsv"
             if path.is_file():
                 require_folder(folder / "clips", "unpack the clips of this language too")
-                found[f"{folder.resolve().name}-{name}"] = path
-    if not found:
+                tables[f"{folder.resolve().name}-{name}"] = path
+    if not tables:
         raise UserError(
             f"{source}: holds no language folder with {', '.join(f'{t}.tsv' for t in TABLES)}; "
             f"give cv-corpus-<version> or one language folder of it"
         )
-    return found
+    return tables
 
 
 CORPUS = Corpus(

@@ -32,8 +32,8 @@ def read(request: Request, split: str) -> Iterator[Item]:
     """Calls sorted by number."""
     folder = _transcripts(request.source)
     about = read_about(request.source / TABLES[split], "file_id", ABOUT)
-    there = {path.stem for path in folder.glob("*.nlp")}
-    names = sorted(about if split == "eval10" else there | set(about))
+    transcripts = {path.stem for path in folder.glob("*.nlp")}
+    names = sorted(about if split == "eval10" else transcripts | set(about))
     yield from read_calls(request, folder, ".nlp", names, about)
 
 

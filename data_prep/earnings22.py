@@ -29,12 +29,12 @@ ABOUT = {
 
 def splits(request: Request) -> list[str]:
     """``all``, and ``aligned`` if its folder is present."""
-    found = [split for split, (name, _) in FOLDERS.items() if (_home(request.source) / name).is_dir()]
-    if not found:
+    present = [split for split, (name, _) in FOLDERS.items() if (_home(request.source) / name).is_dir()]
+    if not present:
         raise UserError(
             f"{request.source}: holds no transcripts/nlp_references; give the folder earnings22 as downloaded"
         )
-    return found
+    return present
 
 
 def read(request: Request, split: str) -> Iterator[Item]:
@@ -42,8 +42,8 @@ def read(request: Request, split: str) -> Iterator[Item]:
     name, suffix = FOLDERS[split]
     folder = _home(request.source) / name
     about = read_about(request.source / "metadata.csv", "File ID", ABOUT)
-    there = {path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}")}
-    yield from read_calls(request, folder, suffix, sorted(there | set(about)), about)
+    transcripts = {path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}")}
+    yield from read_calls(request, folder, suffix, sorted(transcripts | set(about)), about)
 
 
 def _home(source: Path) -> Path:

@@ -91,8 +91,8 @@ def _entity_types(sidecar: Path) -> dict[str, str]:
     if sidecar.stat().st_size > MAX_SIDECAR:
         raise ValueError(f"{sidecar}: is larger than 16 MiB; this is no list of entities")
     try:
-        found = msgspec.json.decode(sidecar.read_bytes(), type=dict[str, dict[str, Any]])
-        return {number: str(entity["entity_type"]) for number, entity in found.items()}
+        entities = msgspec.json.decode(sidecar.read_bytes(), type=dict[str, dict[str, Any]])
+        return {number: str(entity["entity_type"]) for number, entity in entities.items()}
     except (msgspec.MsgspecError, KeyError) as error:
         raise ValueError(f"{sidecar}: is no list of entities with entity_type ({error})") from error
 
@@ -101,10 +101,10 @@ def _tags(cell: str, path: Path, number: int) -> list[str]:
     if cell.strip() in ("", "[]"):
         return []
     try:
-        found = ast.literal_eval(cell.strip())
+        tags = ast.literal_eval(cell.strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"{path}:{number}: wer_tags {cell[:60]!r} are no list") from error
-    return [str(tag) for tag in found] if isinstance(found, list | tuple) else [str(found)]
+    return [str(tag) for tag in tags] if isinstance(tags, list | tuple) else [str(tags)]
 
 
 def _seconds(cell: str) -> float | None:
@@ -145,9 +145,9 @@ def read_about(path: Path, key: str, wanted: dict[str, str]) -> dict[str, dict[s
     rows = list(csv.reader(line for _, line in read_lines(path)))
     if not rows or key not in rows[0]:
         raise UserError(f"{path}: has no column {key}; use the table as published")
-    found = {}
+    calls = {}
     for row in rows[1:]:
         fields = dict(zip(rows[0], row, strict=False))
         if fields.get(key):
-            found[fields[key]] = {new: fields[old] for old, new in wanted.items() if fields.get(old)}
-    return found
+            calls[fields[key]] = {new: fields[old] for old, new in wanted.items() if fields.get(old)}
+    return calls

@@ -56,15 +56,15 @@ def read(request: Request, split: str) -> Iterator[Item]:
 def _tables(source: Path) -> dict[str, Path]:
     top = source / "data" if (source / "data").is_dir() else source
     folders = [source] if any((source / f"{s}.tsv").is_file() for s in SPLITS) else subfolders(top)
-    found = {
+    tables = {
         f"{folder.resolve().name}-{name}": folder / f"{name}.tsv"
         for folder in folders
         for name in SPLITS
         if (folder / f"{name}.tsv").is_file()
     }
-    if not found:
+    if not tables:
         raise UserError(f"{source}: holds no data/<language>/train.tsv; give the folder of the FLEURS repository")
-    return found
+    return tables
 
 
 def _audio_folder(table: Path, target: Path) -> Path:

@@ -35,11 +35,11 @@ def read(request: Request, split: str) -> Iterator[Item]:
     """Clips in the order of the transcripts, then audio without transcript."""
     folder = _folders(request.source)[split]
     table = folder / TRANSCRIPT
-    place = folder / "audio" if (folder / "audio").is_dir() else folder
+    audio_folder = folder / "audio" if (folder / "audio").is_dir() else folder
     # WAV first: of several files with one stem, the first suffix is used.
     audio: dict[str, Path] = {}
     for suffix in SUFFIXES:
-        for path in sorted(place.glob(f"*{suffix}")):
+        for path in sorted(audio_folder.glob(f"*{suffix}")):
             audio.setdefault(path.stem, path)
     language = folder.parent.resolve().name
     named: set[str] = set()
@@ -47,7 +47,7 @@ def read(request: Request, split: str) -> Iterator[Item]:
         stem = Path(name).stem
         named.add(stem)
         if stem not in audio:
-            yield LeftOut(stem, "audio_missing", f"{table}:{number}: {place} holds no audio of {name}")
+            yield LeftOut(stem, "audio_missing", f"{table}:{number}: {audio_folder} holds no audio of {name}")
             continue
         parts = stem.split("-")
         speaker = f"{language}-{parts[1]}" if len(parts) == 3 else None
@@ -66,19 +66,19 @@ def read(request: Request, split: str) -> Iterator[Item]:
 
 def _folders(source: Path) -> dict[str, Path]:
     tops = [source, *(p for p in subfolders(source) if p.name == "data" or p.name.startswith("kb_data_"))]
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for top in tops:
         condition = next((c for c in ("clean", "noisy") if c in top.resolve().name.split("_")), None)
         for language in subfolders(top):
             for folder in subfolders(language):
                 if (folder / TRANSCRIPT).is_file():
                     names = (language.name, condition, folder.name)
-                    found["-".join(n for n in names if n)] = folder
-    if not found:
+                    folders["-".join(n for n in names if n)] = folder
+    if not folders:
         raise UserError(
             f"{source}: holds no <language>/<split>/{TRANSCRIPT}; unpack transcripts_n2w.tar and audio into one folder"
         )
-    return found
+    return folders
 
 
 CORPUS = Corpus(

@@ -28,7 +28,7 @@ SPEECH_SPLITS = ("dev-clean", "test-clean", "train-clean-100", "train-clean-360"
 
 def splits(request: Request) -> list[str]:
     """Every combination of rate, length, part and mixture type that is present."""
-    return [each.name for each in sets_below(request.source, NAMES)]
+    return [mixtures.name for mixtures in sets_below(request.source, NAMES)]
 
 
 def read(request: Request, split: str) -> Iterator[Item]:
@@ -78,13 +78,13 @@ def _gains(request: Request, part: Path) -> dict[str, list[float]]:
     ):
         for table in sorted(folder.glob(f"{root.name.lower()}_{_speech_split(part.name)}.csv")):
             columns = [f"source_{number}_gain" for number in (1, 2, 3)]
-            found: dict[str, list[float]] = {}
+            gains: dict[str, list[float]] = {}
             for _, row in _rows(table, ("mixture_ID", *columns[:2])):
                 try:
-                    found[row["mixture_ID"]] = [float(row[column]) for column in columns if row.get(column)]
+                    gains[row["mixture_ID"]] = [float(row[column]) for column in columns if row.get(column)]
                 except ValueError:
                     request.notes[f"{table.name}: gains that are no numbers"] += 1
-            return found
+            return gains
     return {}
 
 

@@ -49,18 +49,18 @@ def parts_below(source: Path, roots: Iterable[str]) -> list[tuple[str, Path]]:
     Raises:
         UserError: if there is none.
     """
-    found = []
+    listed = []
     known = list(roots)
     for prefix, root in [("", source), *((f"{name}-", source / name) for name in known)]:
         for rate in (folder for folder in _folders(root) if RATE.fullmatch(folder.name)):
             for length in LENGTHS:
                 parts = [part for part in _folders(rate / length) if part.name != "metadata"]
-                found += [(f"{prefix}{rate.name}-{length}-{part.name}", part) for part in parts]
-    if not found:
+                listed += [(f"{prefix}{rate.name}-{length}-{part.name}", part) for part in parts]
+    if not listed:
         raise UserError(
             f"{source}: holds no wav8k/min/PART; give the folder with wav8k or wav16k, or that of {known[0]}"
         )
-    return found
+    return listed
 
 
 def sets_below(source: Path, roots: Iterable[str]) -> list[MixtureSet]:
@@ -69,14 +69,14 @@ def sets_below(source: Path, roots: Iterable[str]) -> list[MixtureSet]:
     Raises:
         UserError: see `parts_below`.
     """
-    found = []
+    sets = []
     for name, part in parts_below(source, roots):
         sources = source_folders(part)
         for folder in mixture_folders(part):
-            heard = sources[:1] if folder.name == "mix_single" else sources
+            active = sources[:1] if folder.name == "mix_single" else sources
             noise = None if folder.name in ("mix", "mix_clean") else noise_folder(part)
-            found.append(MixtureSet(f"{name}-{folder.name}", folder, heard, noise))
-    return found
+            sets.append(MixtureSet(f"{name}-{folder.name}", folder, active, noise))
+    return sets
 
 
 def wsj_corpus(
@@ -85,7 +85,7 @@ def wsj_corpus(
     """Define a corpus of WSJ0 mixtures: every set present is a split, with mixtures sorted by file name."""
 
     def splits(request: Request) -> list[str]:
-        return [each.name for each in sets(request.source)]
+        return [mixtures.name for mixtures in sets(request.source)]
 
     def read(request: Request, split: str) -> Iterator[Item]:
         yield from read_set(chosen(sets(request.source), split), wsj_speakers)
@@ -95,7 +95,7 @@ def wsj_corpus(
 
 def chosen(sets: Iterable[MixtureSet], split: str) -> MixtureSet:
     """Look up a split by name."""
-    return next(each for each in sets if each.name == split)
+    return next(mixtures for mixtures in sets if mixtures.name == split)
 
 
 def source_folders(part: Path, ending: str = "") -> tuple[Path, ...]:
@@ -125,12 +125,12 @@ def read_set(
         listed = [(name, None) for name in names if not name.startswith(".")]
     for name, samples in listed:
         stem = Path(name).stem
-        told = describe(stem)
+        description = describe(stem)
         count = len(mixtures.sources)
         lists = {
             key: values
             for key in ("speakers", "gains", "texts")
-            if (values := getattr(told, key)) is not None and len(values) >= count
+            if (values := getattr(description, key)) is not None and len(values) >= count
         }
         yield Clip(
             safe_id(stem),
@@ -138,7 +138,7 @@ def read_set(
             None,
             lang="en",
             expected_samples=samples,
-            custom=dict(told.custom) or None,
+            custom=dict(description.custom) or None,
             mixture=Mixture(
                 sources=[str(folder / name) for folder in mixtures.sources],
                 noise=None if mixtures.noise is None else str(mixtures.noise / name),

@@ -41,19 +41,19 @@ def read(request: Request, split: str) -> Iterator[Item]:
 
 
 def _folders(source: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     level = [source]
     for _ in range(4):
         for folder in level:
             if (folder / "transcription.txt").is_file() or (folder / "transcripts" / "wav.scp").is_file():
                 parts = folder.relative_to(source).parts or (folder.resolve().name,)
-                found["-".join(parts)] = folder
+                folders["-".join(parts)] = folder
         level = [p for folder in level for p in subfolders(folder) if p.name not in AUDIO_FOLDERS]
-    if not found:
+    if not folders:
         raise UserError(
             f"{source}: holds neither transcription.txt nor transcripts/wav.scp; give the folder of unpacked archives"
         )
-    return found
+    return folders
 
 
 def _language(folder: Path) -> str | None:
@@ -72,10 +72,10 @@ def _language(folder: Path) -> str | None:
 
 def _files(folder: Path, lang: str | None) -> Iterator[Item]:
     table = folder / "transcription.txt"
-    place = next((folder / name for name in AUDIO_FOLDERS if (folder / name).is_dir()), folder)
+    audio_folder = next((folder / name for name in AUDIO_FOLDERS if (folder / name).is_dir()), folder)
     audio: dict[str, Path] = {}
     for suffix in SUFFIXES:
-        for path in sorted(place.glob(f"*{suffix}")):
+        for path in sorted(audio_folder.glob(f"*{suffix}")):
             audio.setdefault(path.stem, path)
     named: set[str] = set()
     for number, name, text in read_keyed(table):
@@ -83,7 +83,7 @@ def _files(folder: Path, lang: str | None) -> Iterator[Item]:
         if name in audio:
             yield Clip(name, audio[name], text, lang=lang)
         else:
-            yield LeftOut(name, "audio_missing", f"{table}:{number}: {place} holds no audio of {name}")
+            yield LeftOut(name, "audio_missing", f"{table}:{number}: {audio_folder} holds no audio of {name}")
     for name in sorted(audio.keys() - named):
         yield LeftOut(name, "transcript_missing", f"{audio[name]}: transcription.txt does not name it")
 
@@ -98,17 +98,17 @@ def _segments(folder: Path, lang: str | None) -> Iterator[Item]:
     named: set[str] = set()
     for number, name, rest in read_keyed(segments):
         named.add(name)
-        place = f"{segments}:{number}"
+        location = f"{segments}:{number}"
         try:
             recording, begin, end = rest.split()
             times = float(begin), float(end)
         except ValueError:
-            yield LeftOut(name, "bad_line", f"{place}: is not: utterance, recording, start, end")
+            yield LeftOut(name, "bad_line", f"{location}: is not: utterance, recording, start, end")
             continue
         if name not in texts:
-            yield LeftOut(name, "transcript_missing", f"{place}: text has no line for {name}")
+            yield LeftOut(name, "transcript_missing", f"{location}: text has no line for {name}")
         elif recording not in recordings:
-            yield LeftOut(name, "audio_missing", f"{place}: wav.scp has no recording {recording}")
+            yield LeftOut(name, "audio_missing", f"{location}: wav.scp has no recording {recording}")
         else:
             yield Clip(
                 name,
@@ -124,13 +124,13 @@ def _segments(folder: Path, lang: str | None) -> Iterator[Item]:
 
 
 def _recordings(scp: Path, folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    recordings: dict[str, Path] = {}
     for number, name, path in read_keyed(scp):
         if not path or path.endswith("|"):
             raise UserError(f"{scp}:{number}: names no file; commands are never run, write the file name there")
         candidates = (folder / path, folder / Path(path).name)
-        found[name] = next((p for p in candidates if p.is_file()), candidates[0])
-    return found
+        recordings[name] = next((p for p in candidates if p.is_file()), candidates[0])
+    return recordings
 
 
 CORPUS = Corpus(

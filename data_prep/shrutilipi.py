@@ -62,32 +62,38 @@ def read(request: Request, split: str) -> Iterator[Item]:
 
 
 def _tables(source: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    tables: dict[str, Path] = {}
     level = [source]
     for _ in range(4):
         for folder in level:
             for name in TABLES:
                 if (folder / f"{name}.tsv").is_file():
-                    found.setdefault(f"{folder.resolve().name}-{name}", folder / f"{name}.tsv")
+                    tables.setdefault(f"{folder.resolve().name}-{name}", folder / f"{name}.tsv")
         below = [subfolders(folder) for folder in level]
         # A folder with very many subfolders contains bulletins, which have no manifests.
         level = [folder for folders in below if len(folders) <= MAX_FOLDERS for folder in folders]
-    if not found:
+    if not tables:
         raise UserError(f"{source}: holds no train.tsv; unpack shrutilipi_fairseq.zip below it, and <language>.zip")
-    return dict(sorted(found.items()))
+    return dict(sorted(tables.items()))
 
 
 def _audio_root(source: Path, table: Path, first: str) -> Path:
     """Root folder of the manifest's paths: the first candidate that contains its first file."""
     language = table.parent.resolve().name
-    places = [table.parent, source, source / language, source / "data" / language, source / "newsonair_v5" / language]
-    for place in places:
-        if (place / first).is_file():
-            return place
+    candidates = [
+        table.parent,
+        source,
+        source / language,
+        source / "data" / language,
+        source / "newsonair_v5" / language,
+    ]
+    for candidate in candidates:
+        if (candidate / first).is_file():
+            return candidate
     # If the first file is missing, the language folder still locates the others.
-    for place in places[2:]:
-        if place.is_dir() and place != table.parent:
-            return place
+    for candidate in candidates[2:]:
+        if candidate.is_dir() and candidate != table.parent:
+            return candidate
     return table.parent
 
 

@@ -23,7 +23,7 @@ def clip(reading: Reading, row: Row) -> Item:
     """Utterance with dialog acts; without text if it has no words."""
     issue, begin, length = row.text("issue_id"), row.number("start_ms"), row.number("duration_ms")
     if issue is None or begin is None or length is None or begin % 1 or length % 1:
-        return LeftOut(issue or "", "bad_line", f"{row.place}: issue_id, start_ms or duration_ms is absent")
+        return LeftOut(issue or "", "bad_line", f"{row.location}: issue_id, start_ms or duration_ms is absent")
     identifier = f"{issue}_{int(begin)}_{int(begin + length)}"
     custom = tolerant(_custom, row, identifier)
     if isinstance(custom, LeftOut):

@@ -38,7 +38,7 @@ HOMEPAGE = "https://github.com/asappresearch/slue-toolkit"
 class Row:
     """A table row: its location and fields. Audio columns of Parquet have been replaced by file paths."""
 
-    place: str
+    location: str
     fields: dict[str, Any]
 
     def text(self, *names: str) -> str | None:
@@ -100,29 +100,29 @@ def find_splits(request: Request, names: Sequence[str], configs: Sequence[str]) 
     Raises:
         UserError: if there are no splits.
     """
-    found = _tables(request.source, names) or _parquet(request.source, configs)
-    if not found:
+    splits = _tables(request.source, names) or _parquet(request.source, configs)
+    if not splits:
         for archive in sorted(p for p in request.source.iterdir() if p.is_file() and p.name.endswith(ARCHIVES)):
             home = unpacked(archive, request.unpacked / safe_id(archive.name.split(".")[0]))
-            found |= _tables(home, names)
-    if not found:
+            splits |= _tables(home, names)
+    if not splits:
         raise UserError(
             f"{request.source}: holds no {names[0]}_<split>.tsv, no tar of it and no {configs[0]}/<split>-*.parquet; "
             "give the folder of the corpus as downloaded"
         )
-    return found
+    return splits
 
 
 def _tables(source: Path, names: Sequence[str]) -> dict[str, Split]:
-    found: dict[str, Split] = {}
+    splits: dict[str, Split] = {}
     for path in files_below(source):
         for name in names:
             if path.suffix == ".tsv" and path.name.startswith(f"{name}_"):
                 split = path.stem.removeprefix(f"{name}_").removesuffix("_blind")
                 # If the labels were published later, the table with labels is used.
-                if split not in found or found[split].tables[0].stem.endswith("_blind"):
-                    found[split] = Split(split, (path,), path.parent)
-    return found
+                if split not in splits or splits[split].tables[0].stem.endswith("_blind"):
+                    splits[split] = Split(split, (path,), path.parent)
+    return splits
 
 
 def _parquet(source: Path, configs: Sequence[str]) -> dict[str, Split]:
@@ -189,20 +189,20 @@ def _parquet_rows(path: Path, folder: Path, required: Sequence[str], key: str) -
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
             for fields in batch.to_pylist():
                 number += 1
-                place = f"{path}: row {number}"
+                location = f"{path}: row {number}"
                 for name, value in fields.items():
                     if isinstance(value, dict) and set(value) == {"bytes", "path"}:
                         named = fields.get(key) or fields.get(name.replace("_audio", "_id")) or number
                         if name.endswith("_audio"):
                             named = fields.get(name.replace("_audio", "_id")) or named
-                        fields[name] = _written(value, folder / name, f"{named}", place)
-                yield Row(place, fields)
+                        fields[name] = _written(value, folder / name, f"{named}", location)
+                yield Row(location, fields)
 
 
-def _written(audio: dict[str, Any], folder: Path, name: str, place: str) -> Path:
+def _written(audio: dict[str, Any], folder: Path, name: str, location: str) -> Path:
     content = audio.get("bytes")
     if not content:
-        raise UserError(f"{place}: holds no audio; download the data set with its audio inside")
+        raise UserError(f"{location}: holds no audio; download the data set with its audio inside")
     suffix = Path(str(audio.get("path") or "")).suffix.lower() or ".wav"
     path = folder / f"{safe_id(name)}{suffix}"
     if not path.is_file() or path.stat().st_size != len(content):
@@ -215,15 +215,15 @@ class AudioFiles:
 
     def __init__(self, home: Path, prefer: Sequence[str] = ()) -> None:
         self.home = home
-        found: dict[str, tuple[int, Path]] = {}
+        ranked: dict[str, tuple[int, Path]] = {}
         for path in files_below(home):
             if not is_audio(path):
                 continue
             parts = path.relative_to(home).parts[:-1]
             rank = min((prefer.index(part) for part in parts if part in prefer), default=len(prefer))
-            if path.stem not in found or rank < found[path.stem][0]:
-                found[path.stem] = (rank, path)
-        self.paths = {stem: path for stem, (_, path) in found.items()}
+            if path.stem not in ranked or rank < ranked[path.stem][0]:
+                ranked[path.stem] = (rank, path)
+        self.paths = {stem: path for stem, (_, path) in ranked.items()}
 
     def get(self, stem: str) -> Path:
         """Path of the file; if there is none, a nonexistent path, which the driver counts as missing."""
@@ -274,10 +274,12 @@ def slue_corpus(
         return list(find_splits(request, tables, configs))
 
     def read(request: Request, split: str) -> Iterator[Item]:
-        found = find_splits(request, tables, configs)[split]
+        chosen_split = find_splits(request, tables, configs)[split]
         prefer = tuple(folder.format(split=split) for folder in folders)
-        reading = Reading(request, found, None if found.is_parquet else AudioFiles(found.home, prefer))
-        for row in read_rows(request, found, columns, columns[0]):
+        reading = Reading(
+            request, chosen_split, None if chosen_split.is_parquet else AudioFiles(chosen_split.home, prefer)
+        )
+        for row in read_rows(request, chosen_split, columns, columns[0]):
             yield row if isinstance(row, LeftOut) else clip(reading, row)
 
     return Corpus(name, title, licence, HOMEPAGE, f"Shon et al. {year}", splits, read)
@@ -294,13 +296,13 @@ def spans(row: Row, name: str, fields: Sequence[str]) -> list[tuple[Any, ...]] |
         return None
     if not isinstance(given, list | tuple):
         raise ValueError(f"{name} is no list: {str(given)[:60]!r}")
-    found = []
-    for each in given:
-        parts = tuple(each[field] for field in fields) if isinstance(each, dict) else tuple(each)
+    tuples = []
+    for entity in given:
+        parts = tuple(entity[field] for field in fields) if isinstance(entity, dict) else tuple(entity)
         if len(parts) != len(fields):
-            raise ValueError(f"{name} holds {str(each)[:60]!r}; {', '.join(fields)} are wanted")
-        found.append(parts)
-    return found
+            raise ValueError(f"{name} holds {str(entity)[:60]!r}; {', '.join(fields)} are wanted")
+        tuples.append(parts)
+    return tuples
 
 
 def tolerant(read: Callable[[Row], Any], row: Row, identifier: str) -> Any | LeftOut:
@@ -308,4 +310,4 @@ def tolerant(read: Callable[[Row], Any], row: Row, identifier: str) -> Any | Lef
     try:
         return read(row)
     except (ValueError, KeyError, TypeError, IndexError, UserError, msgspec.MsgspecError) as error:
-        return LeftOut(identifier, "bad_line", f"{row.place}: {error}")
+        return LeftOut(identifier, "bad_line", f"{row.location}: {error}")

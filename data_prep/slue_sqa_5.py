@@ -37,24 +37,24 @@ def splits(request: Request) -> list[str]:
 def read(request: Request, split: str) -> Iterator[Item]:
     """Questions in the order of the table, or each document once."""
     name = split.removesuffix(DOCUMENTS)
-    found = find_splits(request, NAMES, CONFIGS)[name]
+    chosen = find_splits(request, NAMES, CONFIGS)[name]
     folder = "document" if split.endswith(DOCUMENTS) else "question"
-    documents = None if found.is_parquet else AudioFiles(_home(found), ("document",))
-    audio = None if found.is_parquet else AudioFiles(_home(found), (folder,))
-    seen: set[str] = set()
-    for row in read_rows(request, found, ("question_id", "document_id"), "question_id"):
+    documents = None if chosen.is_parquet else AudioFiles(_home(chosen), ("document",))
+    audio = None if chosen.is_parquet else AudioFiles(_home(chosen), (folder,))
+    documents_done: set[str] = set()
+    for row in read_rows(request, chosen, ("question_id", "document_id"), "question_id"):
         if isinstance(row, LeftOut):
             yield row
             continue
         question, document = row.text("question_id") or "", row.text("document_id") or ""
         if folder == "question":
             path = row.fields["question_audio"] if audio is None else audio.get(question)
-            said = row.fields["document_audio"] if documents is None else documents.get(document)
-            yield _question(request, row, question, document, path, said)
-        elif document not in seen:
-            seen.add(document)
+            document_audio = row.fields["document_audio"] if documents is None else documents.get(document)
+            yield _question(request, row, question, document, path, document_audio)
+        elif document not in documents_done:
+            documents_done.add(document)
             path = row.fields["document_audio"] if audio is None else audio.get(document)
-            yield _document(request, found, row, document, path)
+            yield _document(request, chosen, row, document, path)
 
 
 def _home(split: Split) -> Path:
@@ -62,21 +62,21 @@ def _home(split: Split) -> Path:
     return inner if inner.is_dir() else split.home
 
 
-def _question(request: Request, row: Row, question: str, document: str, path: Path, said: Path) -> Item:
-    if not said.is_file():
-        return LeftOut(question, "audio_missing", f"{row.place}: the document {document} has no audio")
+def _question(request: Request, row: Row, question: str, document: str, path: Path, document_audio: Path) -> Item:
+    if not document_audio.is_file():
+        return LeftOut(question, "audio_missing", f"{row.location}: the document {document} has no audio")
     answers = tolerant(lambda r: spans(r, "answer_spans", ANSWER), row, question)
     if isinstance(answers, LeftOut):
         return answers
     custom: dict[str, Any] = {
         "document_id": document,
-        "document_audio": os.path.relpath(said, request.unpacked.parent),
+        "document_audio": os.path.relpath(document_audio, request.unpacked.parent),
         "raw_text": row.text("raw_question_text"),
     }
     if answers:
         times = [(float(begin), float(end)) for _, begin, end in answers]
         if any(not 0 <= begin < end for begin, end in times):
-            return LeftOut(question, "bad_line", f"{row.place}: an answer ends before it begins")
+            return LeftOut(question, "bad_line", f"{row.location}: an answer ends before it begins")
         custom["answer_spans"] = [list(pair) for pair in times]
         custom["answers"] = [str(answer) for answer, _, _ in answers]
     else:

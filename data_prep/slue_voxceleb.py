@@ -25,23 +25,23 @@ def clip(reading: Reading, row: Row) -> Item:
     identifier, sentiment = row.text("id") or "", row.text("sentiment")
     begin, end = row.number("start_second"), row.number("end_second")
     if begin is None or end is None:
-        return LeftOut(identifier, "bad_line", f"{row.place}: start_second or end_second is no number")
+        return LeftOut(identifier, "bad_line", f"{row.location}: start_second or end_second is no number")
     if sentiment is None:
         reading.request.notes["utterances without labels (withheld)"] += 1
     elif sentiment in OTHER_LABELS:
         reading.request.notes[f"utterances with the label {sentiment}, which is no part of the task"] += 1
     elif sentiment not in SENTIMENTS:
-        return LeftOut(identifier, "bad_line", f"{row.place}: {sentiment[:40]!r} is no sentiment")
+        return LeftOut(identifier, "bad_line", f"{row.location}: {sentiment[:40]!r} is no sentiment")
     path = reading.audio(row, identifier)
-    whole = reading.files is None or f"{reading.split.name}_raw" in path.parts
+    is_recording = reading.files is None or f"{reading.split.name}_raw" in path.parts
     return Clip(
         identifier,
         path,
         row.text("normalized_text") or "",
         speaker=row.text("speaker_id"),
         lang="en",
-        start_seconds=begin if whole else None,
-        end_seconds=end if whole else None,
+        start_seconds=begin if is_recording else None,
+        end_seconds=end if is_recording else None,
         custom={"sentiment": sentiment} if sentiment else None,
     )
 

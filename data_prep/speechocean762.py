@@ -26,12 +26,12 @@ SPLITS = ("train", "test")
 
 def splits(request: Request) -> list[str]:
     """Train and test, if present."""
-    found = [name for name in SPLITS if (request.source / name / "wav.scp").is_file()]
-    if not found:
+    present = [name for name in SPLITS if (request.source / name / "wav.scp").is_file()]
+    if not present:
         raise UserError(
             f"{request.source}: holds neither train/wav.scp nor test/wav.scp; give the folder speechocean762"
         )
-    return found
+    return present
 
 
 def read(request: Request, split: str) -> Iterator[Item]:
@@ -91,12 +91,12 @@ def _phones(path: Path, request: Request) -> dict[str, list[list[str]]]:
     if not path.is_file():
         request.notes["resource/text-phone is absent: no canonical phones"] += 1
         return phones
-    for number, key, rest in read_keyed(path):
+    for number, key, pronunciation in read_keyed(path):
         name, _, word = key.rpartition(".")
         words = phones.setdefault(name, [])
         if word != str(len(words)):
             raise UserError(f"{path}:{number}: word {word} follows word {len(words) - 1}; download the file again")
-        words.append(rest.split())
+        words.append(pronunciation.split())
     return phones
 
 

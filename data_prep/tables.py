@@ -88,8 +88,8 @@ def read_map(path: Path) -> tuple[dict[str, str], list[LeftOut]]:
     """Map from key to the rest of its line, and later lines that repeat a key with different content."""
     values: dict[str, str] = {}
     repeated: list[LeftOut] = []
-    for number, key, rest in read_keyed(path):
-        if values.setdefault(key, rest) != rest:
+    for number, key, value in read_keyed(path):
+        if values.setdefault(key, value) != value:
             repeated.append(LeftOut(key, "duplicate_id", f"{path}:{number}: a second line of this id, other content"))
     return values, repeated
 

@@ -51,23 +51,23 @@ def _talk(table: Path, audio: Path, request: Request) -> Iterator[Item]:
         if line.startswith(";;"):
             continue
         fields = line.split()
-        name, place = f"{table.stem}-{number:05d}", f"{table}:{number}"
+        name, location = f"{table.stem}-{number:05d}", f"{table}:{number}"
         try:
             channel, speaker, begin, end = int(fields[1]), fields[2], float(fields[3]), float(fields[4])
         except (IndexError, ValueError):
-            yield LeftOut(name, "bad_line", f"{place}: is not: talk, channel, speaker, start, end, label, words")
+            yield LeftOut(name, "bad_line", f"{location}: is not: talk, channel, speaker, start, end, label, words")
             continue
         if fields[0] != table.stem or channel < 1:
-            yield LeftOut(name, "bad_line", f"{place}: is of the talk {fields[0]}, channel {channel}")
+            yield LeftOut(name, "bad_line", f"{location}: is of the talk {fields[0]}, channel {channel}")
             continue
         # The label in angle brackets is optional in STM.
         words = fields[6:] if len(fields) > 5 and re.fullmatch(r"<[^<>]*,[^<>]*>", fields[5]) else fields[5:]
         if speaker == GAP or IGNORED in words:
-            yield LeftOut(name, "marked_ignore", f"{place}: {GAP if speaker == GAP else IGNORED}")
+            yield LeftOut(name, "marked_ignore", f"{location}: {GAP if speaker == GAP else IGNORED}")
             continue
         unknown = words.count(UNKNOWN)
         if words and unknown == len(words):
-            yield LeftOut(name, "no_words", f"{place}: has no word but {UNKNOWN}")
+            yield LeftOut(name, "no_words", f"{location}: has no word but {UNKNOWN}")
             continue
         if unknown:
             request.notes["segments with <unk>"] += 1

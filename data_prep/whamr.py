@@ -18,7 +18,7 @@ NAMES = ("whamr_corpus", "2speakers_whamr")
 
 
 def _sets(source: Path) -> list[MixtureSet]:
-    found = []
+    sets = []
     for name, part in parts_below(source, NAMES):
         for folder in mixture_folders(part):
             endings = (
@@ -26,11 +26,11 @@ def _sets(source: Path) -> list[MixtureSet]:
             )
             for ending, behind in endings.items():
                 sources = source_folders(part, ending)
-                heard = sources[:1] if folder.name.startswith("mix_single") else sources
+                active = sources[:1] if folder.name.startswith("mix_single") else sources
                 noise = None if folder.name.startswith("mix_clean") else noise_folder(part)
                 if sources:
-                    found.append(MixtureSet(f"{name}-{folder.name}{behind}", folder, heard, noise))
-    return found
+                    sets.append(MixtureSet(f"{name}-{folder.name}{behind}", folder, active, noise))
+    return sets
 
 
 CORPUS = wsj_corpus(

@@ -47,13 +47,13 @@ def draw(
     )
     parts[0].set_ylabel("Hz")
     parts[0].set_title(f"{row.id}: {row.text or ''}"[:150], fontsize=9)
-    for place, (tier, part) in enumerate(zip(tiers, parts[1:], strict=True)):
+    for position, (tier, part) in enumerate(zip(tiers, parts[1:], strict=True)):
         items = [item for item in alignment[tier] if item.start < length]
         for item in items:
             _ribbon(part, item)
             for time in (item.start, item.start + item.duration):
                 # The coarser the tier, the higher its lines reach.
-                height = SAMPLE_RATE / 2 * (place + 1) / len(tiers)
+                height = SAMPLE_RATE / 2 * (position + 1) / len(tiers)
                 parts[0].plot([time, time], [0, height], color=COLOURS.get(tier, "white"), linewidth=0.6)
         part.set_ylabel(tier, rotation=0, ha="right", va="center")
         part.set_yticks([])

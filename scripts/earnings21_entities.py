@@ -57,11 +57,11 @@ def call_pieces(reference: Path, systems: dict[str, Path]) -> Iterator[tuple[dic
     """Rows of a call's pieces with their entities, and the text of each piece by system."""
     rows = nlp_words(reference)
     words = [_word(row["token"]) for row in rows]
-    heard: dict[str, list[str]] = {}
+    recognised: dict[str, list[str]] = {}
     for name, path in systems.items():
         text = " ".join(_word(row["token"]) for row in nlp_words(path))
         aligned = word_errors([" ".join(words)], [text]).utterances[0]
-        heard[name] = [" ".join(filter(None, (became, *extra))) for _, became, extra in word_outcomes(aligned)]
+        recognised[name] = [" ".join(filter(None, (became, *extra))) for _, became, extra in word_outcomes(aligned)]
     begin = 0
     call = reference.name.split(".")[0]
     for index, row in enumerate(rows):
@@ -70,7 +70,7 @@ def call_pieces(reference: Path, systems: dict[str, Path]) -> Iterator[tuple[dic
             part = slice(begin, index + 1)
             piece: dict[str, Any] = {"id": f"{call}-{begin:05d}", "call": call, "text": " ".join(words[part])}
             piece["ner"] = _spans(words[part], [_tags(r.get("wer_tags") or "") for r in rows[part]])
-            yield piece, {name: " ".join(" ".join(became[part]).split()) for name, became in heard.items()}
+            yield piece, {name: " ".join(" ".join(became[part]).split()) for name, became in recognised.items()}
             begin = index + 1
 
 
@@ -120,9 +120,9 @@ def write_rows(
         left = len(calls) - number
         part = "test" if left <= TEST_CALLS else "dev" if left == TEST_CALLS + 1 else "train"
         paths = {name: source / where / call.name for name, where in systems.items()}
-        for piece, heard in call_pieces(call, paths):
+        for piece, recognised in call_pieces(call, paths):
             parts[part].append(piece)
-            for name, text in heard.items():
+            for name, text in recognised.items():
                 texts[f"{name}-{'test' if part == 'test' else 'pairs'}"].append({"id": piece["id"], "pred_text": text})
     pairs = [*parts["train"], *parts["dev"]]
     for part, most in (drawn or {}).items():

@@ -165,9 +165,9 @@ class Judge:
         )
 
 
-def _percent(found: Score) -> str:
-    interval = found.interval
-    return f"{100 * found.value:.1f}" + (f" ({100 * interval.low:.1f}–{100 * interval.high:.1f})" if interval else "")
+def _percent(score: Score) -> str:
+    interval = score.interval
+    return f"{100 * score.value:.1f}" + (f" ({100 * interval.low:.1f}–{100 * interval.high:.1f})" if interval else "")
 
 
 def rates(

@@ -128,7 +128,7 @@ def main() -> int:
     arguments = parser.parse_args()
     parts: dict[str, list[TextRow]] = defaultdict(list)
     counts: Counter[str] = Counter()
-    seen: set[str] = set()
+    taken: set[str] = set()
     try:
         for source, read in SOURCES.items():
             try:
@@ -137,9 +137,9 @@ def main() -> int:
                 print(f"{source} is left out: {error.filename} is absent")
                 continue
             for text in texts:
-                if plain(text) in seen or not fits(text, arguments.shortest, arguments.longest):
+                if plain(text) in taken or not fits(text, arguments.shortest, arguments.longest):
                     continue
-                seen.add(plain(text))
+                taken.add(plain(text))
                 counts[source] += 1
                 parts[part_of(text)].append(TextRow(id=f"{source}-{counts[source]:05d}", text=text, source=source))
             print(f"{source}: {counts[source]} of {len(texts)} sentences")

@@ -33,7 +33,7 @@ def pieces(folder: Path, out: Path, speaker: re.Pattern[str] | None = None) -> I
         except AudioError as error:
             print(f"left out: {error}")
             continue
-        found = speaker.search(path.relative_to(folder).as_posix()) if speaker else None
+        match = speaker.search(path.relative_to(folder).as_posix()) if speaker else None
         step = PIECE_SECONDS * info.sample_rate
         name = path.relative_to(folder).with_suffix("").as_posix().replace("/", "-").replace(" ", "_")
         for number, begin in enumerate(range(0, info.num_samples, step)):
@@ -45,7 +45,7 @@ def pieces(folder: Path, out: Path, speaker: re.Pattern[str] | None = None) -> I
                     offset_samples=begin,
                     num_samples=min(step, info.num_samples - begin),
                     sample_rate=info.sample_rate,
-                    speaker=found[1] if found else None,
+                    speaker=match[1] if match else None,
                 ),
             )
 

@@ -43,8 +43,8 @@ TAG_OF = {
 
 def slue_entities(entities: Sequence[Sequence[Any]]) -> list[list[Any]]:
     """[TYPE, start, length] of SLURP as [TAG, start, length] of SLUE in the order of the text."""
-    kept = [[TAG_OF[kind], begin, length] for kind, begin, length in entities if kind in TAG_OF]
-    return sorted(kept, key=lambda entity: entity[1])
+    spans = [[TAG_OF[kind], begin, length] for kind, begin, length in entities if kind in TAG_OF]
+    return sorted(spans, key=lambda entity: entity[1])
 
 
 def main() -> int:
