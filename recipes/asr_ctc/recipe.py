@@ -1,4 +1,4 @@
-"""Prepare, train, decode and score a CTC character recogniser: stages 1 to 4, each with its settings before it."""
+"""Stages 1 to 4 of a CTC character recogniser: data, training, decoding and scores."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from speechkit.pipeline import (
 if TYPE_CHECKING:
     from speechkit.training import Objective
 
-# The audio of later stages is where the manifests of the first one say.
+# Later stages read the audio through the manifests of the first stage.
 TRAIN, TEST = (external(f"{part}_manifest", schema=Utterance, of="prepare") for part in ("train", "test"))
 
 
 class TranscriptDataConfig(msgspec.Struct, frozen=True):
-    """Which utterances to learn from and to be judged by."""
+    """Training and test utterances, with bounds of their duration in seconds and of characters per second."""
 
     train_manifest: Annotated[str | None, SHARED] = None
     test_manifest: Annotated[str | None, SHARED] = None
@@ -45,7 +45,7 @@ class TranscriptDataConfig(msgspec.Struct, frozen=True):
 
 
 def prepare(context: Context) -> None:
-    """Normalise texts, drop what cannot be learnt from, and collect the characters of the training texts."""
+    """Normalise texts, drop unusable utterances, and collect the characters of the training texts."""
     from speechkit.asr.ctc_training import character_set
     from speechkit.text import get_normalizer
 
@@ -55,7 +55,7 @@ def prepare(context: Context) -> None:
             raise ConfigError(f"{field} is not set; run with {field}=FILE.jsonl")
     normalizer = get_normalizer(config.normalizer)
 
-    def kept(name: str, known: set[str] | None) -> Iterator[Utterance]:
+    def usable(name: str, known: set[str] | None) -> Iterator[Utterance]:
         for row in context.read(name):
             text = " ".join(normalizer.normalize(row.text or "").text.split())
             if not text:
@@ -68,20 +68,20 @@ def prepare(context: Context) -> None:
                 context.drop(row.id, "too_fast", f"{len(text) / row.duration:.1f} characters/s")
             else:
                 if known is not None and set(text) - known:
-                    # Counted as errors all the same: a recogniser that lacks a character cannot write it.
+                    # Such characters count as errors, since the recogniser cannot write them.
                     context.log(f"{row.id}: {sorted(set(text) - known)} never occur in the training texts")
                 yield msgspec.structs.replace(row, text=text)
 
     texts: list[str] = []
 
     def collected() -> Iterator[Utterance]:
-        for row in kept("train_manifest", None):
+        for row in usable("train_manifest", None):
             texts.append(row.text or "")
             yield row
 
     context.write("train.jsonl", collected())
     vocabulary = character_set(texts)
-    context.write("test.jsonl", kept("test_manifest", set(vocabulary)))
+    context.write("test.jsonl", usable("test_manifest", set(vocabulary)))
     context.output("vocabulary.json").write_text(json.dumps(vocabulary, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -89,10 +89,10 @@ class TrainConfig(CtcTrainingConfig, frozen=True):
     """The model and its training, see `CtcTrainingConfig`.
 
     Attributes:
-        lang: of the recordings.
-        processes: of this machine that train together, 0: one for each GPU.
+        lang: language of the recordings.
+        processes: parallel processes on this machine, 0: one for each GPU.
         tensorboard: also write TensorBoard files (extra).
-        dev_utterances: the first ones of the test set, whose loss is shown while training; it decides nothing.
+        dev_utterances: number of test utterances, the first ones, whose loss is shown while training; it has no effect.
     """
 
     lang: Annotated[str, SHARED] = "en"
@@ -102,7 +102,7 @@ class TrainConfig(CtcTrainingConfig, frozen=True):
 
 
 def train(context: Context) -> None:
-    """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
+    """Train as configured; an interrupted run resumes from its checkpoint."""
     from speechkit.training import train_stage
 
     config: TrainConfig = context.config
@@ -110,7 +110,7 @@ def train(context: Context) -> None:
 
 
 def objective(context: Context) -> Objective:
-    """The model of the configuration on the prepared utterances."""
+    """The configured model with its training and validation utterances."""
     from speechkit.asr.ctc_objective import ctc_objective
 
     vocabulary = tuple(json.loads(context.inputs["vocabulary"].read_text(encoding="utf-8")))
@@ -119,13 +119,13 @@ def objective(context: Context) -> Objective:
 
 
 class DecodeConfig(msgspec.Struct, frozen=True):
-    """How to read the test utterances: whole files through the windows that users get."""
+    """Language of the recogniser; test utterances are recognised as files are by `speechkit transcribe`."""
 
     lang: Annotated[str, SHARED] = "en"
 
 
 def transcribe(context: Context) -> None:
-    """Read every test utterance through `load_recognizer`, windows and all."""
+    """Recognise every test utterance with `load_recognizer`, in its windows."""
     import numpy as np
 
     from speechkit.asr import load_recognizer
@@ -150,7 +150,7 @@ def transcribe(context: Context) -> None:
 
 
 class ScoreConfig(msgspec.Struct, frozen=True):
-    """How to count errors."""
+    """Normaliser of both sides."""
 
     normalizer: str = "none"
 

@@ -1,4 +1,4 @@
-"""Prepare, segments, their vectors, four trainings, evaluation and a page: stages 1 to 9."""
+"""Stages 1 to 9: data, segments, their vectors, training of four models, evaluation and a page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ VECTORS = stage("encode", "vectors.jsonl")
 
 
 def training(number: int, name: str, config: Any) -> Stage:
-    """A stage that trains a model of one kind."""
+    """Training stage of one kind of model."""
     return Stage(
         number=number,
         name=name,
@@ -50,11 +50,11 @@ def report(context: Context) -> None:
     from speechkit.io.atomic import write_json, write_text
     from speechkit.report.concept_lm_page import markdown, write_concept_lm_page
 
-    found = msgspec.json.decode(context.inputs["scores"].read_bytes(), type=ConceptReport)
-    write_json(context.output("report.json"), found)
-    write_text(context.output("table.md"), markdown(found))
-    write_concept_lm_page(context.output("report.html"), found)
-    best = max(found.systems, key=lambda each: each.direction_accuracy)
+    scores = msgspec.json.decode(context.inputs["scores"].read_bytes(), type=ConceptReport)
+    write_json(context.output("report.json"), scores)
+    write_text(context.output("table.md"), markdown(scores))
+    write_concept_lm_page(context.output("report.html"), scores)
+    best = max(scores.systems, key=lambda system: system.direction_accuracy)
     context.main_figure = f"{best.system}: {best.direction_accuracy:.1%} of a speaker's other segments are less alike"
 
 

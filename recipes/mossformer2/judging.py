@@ -1,4 +1,4 @@
-"""Teach the separator to count speakers, and judge it as it is used: stages 4 and 5."""
+"""Stages 4 and 5: calibrate the counting of speakers, and score the separator in use."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from speechkit.pipeline import SHARED, Context, Interrupted
 
 
 class CountingConfig(msgspec.Struct, frozen=True):
-    """How the separator is prepared for use; the mixtures of the speakers who choose teach it to count."""
+    """Calibration of counting on the mixtures of the validation speakers."""
 
     sample_rate: Annotated[int, SHARED] = 8000
 
 
 def teach_counting(context: Context) -> None:
-    """Copy the separator with the calibration that tells lone speakers, pairs and noise apart.
+    """Copy the separator and add a calibration that distinguishes single speakers, pairs and noise.
 
     Raises:
         Interrupted: if the user asked to stop.
@@ -32,11 +32,13 @@ def teach_counting(context: Context) -> None:
     separator = load_window_separator(context.inputs["model"], context.device)
     rows = list(context.read("dev"))
     examples = list(counting_examples(rows, context.inputs["dev"], separator, _counter(context, len(rows))))
-    judged = judge_counting(examples)
+    validated = judge_counting(examples)
     facts: dict[str, str | float] = {"mixtures": "dev.jsonl of the recipe mossformer2", "examples": len(examples)}
-    if judged is not None:
-        facts |= {"right_in_cross_validation": judged.right, "brier": round(judged.reliability.brier, 4)}
-        context.say(f"speakers counted right in cross-validation: {judged.right:.3f} of {judged.examples} mixtures")
+    if validated is not None:
+        facts |= {"right_in_cross_validation": validated.right, "brier": round(validated.reliability.brier, 4)}
+        context.say(
+            f"speakers counted correctly in cross-validation: {validated.right:.3f} of {validated.examples} mixtures"
+        )
     counting = fit_counting(examples, facts)
     folder = context.output("model")
     shutil.copytree(context.inputs["model"], folder, dirs_exist_ok=True)
@@ -44,13 +46,13 @@ def teach_counting(context: Context) -> None:
 
 
 class ScoreConfig(msgspec.Struct, frozen=True):
-    """What the separator is judged on, and what stands beside it.
+    """Test sets, systems and measures.
 
     Attributes:
-        mixtures_manifest: a set of others' with its sources, such as Libri2Mix, judged beside the recipe's own.
-        beside: another separator, a folder or hub id.
-        measures: beside SI-SDR: ``sdr``, ``stoi``, ``pesq`` (extras separation-scores and pesq).
-        by: what is drawn for intervals.
+        mixtures_manifest: a further test set with sources, such as Libri2Mix.
+        beside: another separator to compare with, a folder or hub id.
+        measures: in addition to SI-SDR: ``sdr``, ``stoi``, ``pesq`` (extras separation-scores and pesq).
+        by: unit of resampling for intervals.
     """
 
     mixtures_manifest: str | None = None
@@ -103,7 +105,7 @@ def score(context: Context) -> None:
 
 
 def _counter(context: Context, total: int) -> Callable[[int], None]:
-    """Shows how far a stage is, and ends it where the user asked to stop."""
+    """A callback that shows progress, and ends the stage if the user asked to stop."""
 
     def done(number: int) -> None:
         context.progress.update(number, total)

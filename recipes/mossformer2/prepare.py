@@ -1,4 +1,4 @@
-"""Choose speakers who teach, choose and judge, and mix those of the last two once: stages 1 and 2."""
+"""Stages 1 and 2: training, validation and test speakers, and fixed mixtures of the latter two."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ DROP_REASONS = ("no_speaker", "too_short", "unreadable_audio", "silent", "noisy"
 
 
 class SpeakerSplitConfig(msgspec.Struct, frozen=True):
-    """Who teaches, who chooses and who judges.
+    """The training, validation and test speakers.
 
     Attributes:
         speech_manifest: recordings of single speakers, each with the speaker's name; no text is needed.
-        judges: pattern of ids; those who choose and judge are drawn from the speakers whose every recording has such a
-            one.
-        dev_speakers: so many choose the best weights.
-        test_speakers: so many judge. All others teach.
+        judges: pattern of ids; validation and test speakers are drawn from the speakers whose ids all match it.
+        dev_speakers: number of validation speakers, by which the best weights are chosen.
+        test_speakers: number of test speakers. All others are for training.
         min_seconds: shorter recordings are dropped.
-        min_range_db: recordings with less from their pauses to their loud speech are dropped as noisy: separators
-            would learn to keep the noise.
+        min_range_db: recordings with a smaller level difference between pauses and loud speech are dropped as noisy,
+            since a separator would learn to keep the noise.
     """
 
     speech_manifest: Annotated[str | None, SHARED] = None
@@ -40,11 +39,11 @@ class SpeakerSplitConfig(msgspec.Struct, frozen=True):
 
 
 def prepare(context: Context) -> None:
-    """Drop what cannot teach, and draw speakers, of whom each has one part.
+    """Drop unusable recordings, and assign each speaker to one part at random.
 
     Raises:
-        ConfigError: if no manifest is given, or there are too few speakers to draw from.
-        UserError: if an id comes twice.
+        ConfigError: if no manifest is given, or there are too few speakers.
+        UserError: if an id is duplicate.
         Interrupted: if the user asked to stop.
     """
     from speechkit.data.manifest import unique_ids
@@ -64,15 +63,16 @@ def prepare(context: Context) -> None:
             raise Interrupted
     speakers = sorted({row.speaker or "" for row in kept}, key=lambda name: item_seed(context.seed, name))
     others = {row.speaker for row in kept if not fnmatchcase(row.id, config.judges)}
-    judges = [name for name in speakers if name not in others]
+    candidates = [name for name in speakers if name not in others]
     needed = config.dev_speakers + config.test_speakers
-    if len(judges) < needed or len(speakers) < needed + 2:
+    if len(candidates) < needed or len(speakers) < needed + 2:
         raise ConfigError(
-            f"{len(speakers)} speakers are left of {len(rows)} recordings, {len(judges)} of them have only ids like "
-            f"{config.judges!r}; {config.dev_speakers} and {config.test_speakers} of these are to be held out, and at "
-            "least 2 to teach: give more, or lower prepare.dev_speakers and prepare.test_speakers"
+            f"{len(speakers)} speakers are left of {len(rows)} recordings, and the ids of {len(candidates)} match "
+            f"{config.judges!r}; {config.dev_speakers} and {config.test_speakers} of these are needed for "
+            "validation and test, and at least 2 others for training: give more, or lower prepare.dev_speakers and "
+            "prepare.test_speakers"
         )
-    held_out = {name: "dev" if place < config.dev_speakers else "test" for place, name in enumerate(judges[:needed])}
+    held_out = {name: "dev" if n < config.dev_speakers else "test" for n, name in enumerate(candidates[:needed])}
     parts: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
     for row in kept:
         parts[held_out.get(row.speaker or "", "train")].append(row)
@@ -83,7 +83,7 @@ def prepare(context: Context) -> None:
 
 
 def _why_unfit(context: Context, row: Utterance) -> tuple[str, str] | None:
-    """The reason and its detail why a recording cannot be mixed; None if it can."""
+    """Reason and detail if a recording is unusable; None if it is usable."""
     from speechkit.augment.speakers import level_range
     from speechkit.data.audio import cut_blocks
     from speechkit.data.manifest import audio_path
@@ -94,12 +94,12 @@ def _why_unfit(context: Context, row: Utterance) -> tuple[str, str] | None:
     if row.duration < config.min_seconds:
         return "too_short", f"{row.duration:.2f} s"
     try:
-        found = level_range(cut_blocks(audio_path(context.inputs["speech_manifest"], row), row), row.sample_rate)
+        range_db = level_range(cut_blocks(audio_path(context.inputs["speech_manifest"], row), row), row.sample_rate)
     except AudioError as error:
         return "unreadable_audio", str(error)
-    if found is None:
+    if range_db is None:
         return "silent", ""
-    return ("noisy", f"{found:.0f} dB") if found < config.min_range_db else None
+    return ("noisy", f"{range_db:.0f} dB") if range_db < config.min_range_db else None
 
 
 FOUR_SETS = {
@@ -111,13 +111,13 @@ FOUR_SETS = {
 
 
 class MixturesConfig(msgspec.Struct, frozen=True):
-    """Mixtures that stay.
+    """Fixed mixtures for validation and test.
 
     Attributes:
         sample_rate: of the separator, in hertz.
-        sets: by name, how the mixtures of each are drawn.
-        dev_mixtures: in each set, of the speakers who choose.
-        test_mixtures: of those who judge.
+        sets: distribution of the mixtures of each set, by name.
+        dev_mixtures: number of mixtures of validation speakers in each set.
+        test_mixtures: number of mixtures of test speakers in each set.
     """
 
     sample_rate: Annotated[int, SHARED] = 8000
@@ -129,7 +129,7 @@ class MixturesConfig(msgspec.Struct, frozen=True):
 
 
 def mix(context: Context) -> None:
-    """Draw and write the mixtures of both parts, set by set in turn."""
+    """Generate and write the mixtures of both parts, alternating between sets."""
     import numpy as np
 
     from speechkit.augment.speaker_cuts import ManifestCuts

@@ -1,4 +1,4 @@
-"""Mix speakers and train a separator on them: the stages, and the third with its settings before it."""
+"""The stages of the recipe, and stage 3, training."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .prepare import DROP_REASONS, MixturesConfig, Positive, SpeakerSplitConfig,
 if TYPE_CHECKING:
     from speechkit.training import Objective
 
-# The audio of later stages is where the manifest of the first one says.
+# Later stages read the audio through the manifest of the first stage.
 SPEECH = external("speech_manifest", schema=Utterance, of="prepare")
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -40,17 +40,17 @@ class TrainConfig(msgspec.Struct, frozen=True):
     """The separator and its training.
 
     Attributes:
-        separator: a configuration by name: ``mossformer2-tiny``, ``conv-tasnet-tiny`` …
-        start: a folder with a separator that training goes on from, instead of an untrained one.
-        mixing: how training mixtures are drawn; the separator has a track for each of ``mixing.counts``.
-        loss: what is minimised.
-        batch_size: mixtures of a batch.
-        noise_manifest: recordings to mix in; without it noise is made, where ``mixing.noise`` asks for some.
-        judged_mixtures: of the first ones of ``dev.jsonl``, to look how training goes and which weights are best.
-        memory_gigabytes: of decoded speech that is kept.
-        processes: of this machine that train together, 0: one for each GPU.
+        separator: name of a configuration: ``mossformer2-tiny``, ``conv-tasnet-tiny`` …
+        start: folder of a trained separator to start from; by default an untrained one.
+        mixing: distribution of the training mixtures; the separator has a track for each of ``mixing.counts``.
+        loss: the training loss.
+        batch_size: mixtures in a batch.
+        noise_manifest: noise recordings; without it, noise is synthetic where ``mixing.noise`` asks for it.
+        judged_mixtures: number of validation mixtures, the first of ``dev.jsonl``, by which the weights are chosen.
+        memory_gigabytes: size of the cache of decoded speech.
+        processes: parallel processes on this machine, 0: one for each GPU.
         tensorboard: also write TensorBoard files (extra).
-        loop: how long and how.
+        loop: duration and optimiser.
     """
 
     sample_rate: Annotated[int, SHARED] = 8000
@@ -68,14 +68,14 @@ class TrainConfig(msgspec.Struct, frozen=True):
 
 
 def start_digest(start: str) -> str:
-    """Digest of the separator that training goes on from."""
+    """Digest of the separator that training starts from."""
     from speechkit.separation.model import separator_digest
 
     return separator_digest(start)
 
 
 def train(context: Context) -> None:
-    """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
+    """Train as configured; an interrupted run resumes from its checkpoint."""
     from speechkit.training import train_stage
 
     config = context.config
@@ -83,7 +83,7 @@ def train(context: Context) -> None:
 
 
 def objective(context: Context) -> Objective:
-    """The separator on mixtures of the speakers who teach."""
+    """The separator with its loss and its training and validation mixtures."""
     from itertools import islice
 
     from speechkit.augment.mixing import recorded_noises
@@ -101,8 +101,8 @@ def objective(context: Context) -> Objective:
         )
     if (network.speakers, network.sample_rate) != (config.mixing.tracks, config.sample_rate):
         raise UserError(
-            f"{config.start}: has {network.speakers} tracks at {network.sample_rate} Hz, and {config.mixing.tracks} at "
-            f"{config.sample_rate} Hz are asked for; change train.mixing.counts or sample_rate"
+            f"{config.start}: has {network.speakers} tracks at {network.sample_rate} Hz, not {config.mixing.tracks} at "
+            f"{config.sample_rate} Hz; change train.mixing.counts or sample_rate"
         )
     noises = recorded_noises(context.inputs["noise_manifest"], config.sample_rate) if config.noise_manifest else []
     memory = int(config.memory_gigabytes * 2**30)
@@ -117,7 +117,7 @@ def objective(context: Context) -> Objective:
 
 
 def check(configs: Mapping[str, Any]) -> Iterator[str]:
-    """A separator that there is not."""
+    """The error of an unknown separator."""
     from speechkit.separation.model import separator_config
 
     config = configs.get("train")
@@ -194,6 +194,6 @@ recipe = Recipe(
         ),
     ),
     check=check,
-    description="Separate the voices of two or three who speak at once, and measure how well.",
+    description="Train a separator of two or three simultaneous speakers, and score it.",
     next_command="speechkit separate FILE --model {exp}/04-counting/current/model --out tracks",
 )

@@ -1,4 +1,4 @@
-"""Stage 2: the codec learns from crops of the training recordings, or is taken from a folder."""
+"""Stage 2: training of the codec on crops of the training recordings, or a trained codec from a folder."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class CodecConfig(msgspec.Struct, frozen=True):
     """The codec and its training.
 
     Attributes:
-        folder: of a trained codec, which is taken as it is; None trains one.
-        latent: values of a frame.
-        levels: S, of values that are multiples of 1 / S.
-        body: ``convolutions`` over samples, as published, or ``spectral``, which a processor trains.
-        strides: of convolutions; their product is the hop.
+        folder: folder of a trained codec, which is used unchanged; None: train one.
+        latent: number of values per frame.
+        levels: S; values are rounded to multiples of 1 / S.
+        body: ``convolutions`` over samples, as published, or ``spectral``, which a CPU can train.
+        strides: strides of the convolutions; their product is the hop.
         width: channels of convolutions before the first stride, or of spectral blocks.
-        layers: of spectral blocks, in the encoder; the decoder has two more.
-        losses: weights.
-        samples_weight: of the mean distance of samples.
-        discriminators: None for spectra alone.
+        layers: number of spectral blocks in the encoder; the decoder has two more.
+        losses: weights of the losses.
+        samples_weight: weight of the mean absolute difference of samples.
+        discriminators: discriminators; None for spectral losses alone.
         crops: of a batch.
         judged_batches: of dev.
     """
@@ -51,7 +51,7 @@ class CodecConfig(msgspec.Struct, frozen=True):
 
 
 def train_codec(context: Context) -> None:
-    """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
+    """Train as configured, or copy the given codec; an interrupted run resumes from its checkpoint."""
     from speechkit.training import train_stage
     from speechkit.tts.codec import ScalarCodec
 
@@ -59,7 +59,7 @@ def train_codec(context: Context) -> None:
     if config.folder is None:
         train_stage(context, objective, config.loop, processes=config.processes)
         return
-    ScalarCodec.from_pretrained(config.folder)  # what is wrong with it is said here
+    ScalarCodec.from_pretrained(config.folder)  # raises an error if it is unusable
     for name in ("config.json", "model.safetensors"):
         context.output("model").mkdir(exist_ok=True)
         shutil.copyfile(Path(config.folder) / name, context.output("model") / name)
@@ -67,7 +67,7 @@ def train_codec(context: Context) -> None:
 
 
 def objective(context: Context) -> Objective:
-    """The codec on crops of the training recordings."""
+    """The codec with crops of the training recordings."""
     from speechkit.tts.codec import ConvolutionBody, ScalarCodec, ScalarCodecConfig, SpectralBody
     from speechkit.tts.codec_training import codec_objective
     from speechkit.tts.vocoder.batches import CropBatches

@@ -1,4 +1,4 @@
-"""Stage 4: three predictors of how long a sentence is, compared, and the chosen one kept."""
+"""Stage 4: comparison of three predictors of a sentence's duration; the chosen one is stored."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from speechkit.training import TrainingConfig
 
 
 class DurationConfig(msgspec.Struct, frozen=True):
-    """Which one is kept, and how the network is trained.
+    """The predictor to store, and the training of the network.
 
-    ``token sums``, the fourth, need an aligned model (recipe wavthruvec) and no training: see docs/tts.md.
+    The fourth predictor, `TokenSumDuration`, needs an aligned model (recipe wavthruvec) and no training; see
+    docs/tts.md.
     """
 
     kept: Literal["bytes", "symbols", "network"] = "network"
@@ -24,7 +25,7 @@ class DurationConfig(msgspec.Struct, frozen=True):
 
 
 def learn_durations(context: Context) -> None:
-    """Fit all on the training texts and write how far they are off on those of dev, in seconds and as a share."""
+    """Fit all predictors on the training texts, and write their mean errors on the validation texts."""
     import numpy as np
 
     from speechkit.io.atomic import write_json

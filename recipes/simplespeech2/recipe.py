@@ -1,4 +1,4 @@
-"""Prepare, codec, latents, sentence durations, training, synthesis, judging and a page: stages 1 to 10."""
+"""Stages 1 to 10: data, codec, latents, sentence durations, training, synthesis, scores and a page."""
 
 from __future__ import annotations
 
@@ -77,6 +77,6 @@ recipe = Recipe(
         clips_stage(7),
         *judging_stages(8, "SimpleSpeech 2"),
     ),
-    description="Learn to speak without alignments: flow matching in the frames of a scalar codec.",
+    description="Train speech synthesis without alignments: flow matching in the latent frames of a scalar codec.",
     next_command="speechkit say TEXT --voice {exp}/05-train/current/model -o said.wav",
 )

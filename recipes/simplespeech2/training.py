@@ -1,4 +1,4 @@
-"""Stages 5 and 6: the flow learns the latents, and speaks the texts of the test."""
+"""Stages 5 and 6: training of the flow on the latents, and synthesis of the test texts."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class TrainConfig(msgspec.Struct, frozen=True):
     """The model and its training.
 
     Attributes:
-        lang: of the texts.
+        lang: language of the texts.
         text: ``{kind: bytes}``, or ``{kind: checkpoint, name: FOLDER-OR-HUB-ID, dim: WIDTH}``.
         flow: the transformer.
-        speaker: how prompts are heard; None for one voice.
-        prompt_seconds: of a prompt.
-        sampling: unless another is asked for.
-        batch_frames: longest utterance of a batch times their number.
-        drop: share of items without condition, which guidance needs.
+        speaker: encoder of the prompts; None for a single voice.
+        prompt_seconds: duration of a prompt.
+        sampling: default settings of the sampler.
+        batch_frames: size of a padded batch: number of utterances times the longest.
+        drop: probability of training an item without its condition, for classifier-free guidance.
     """
 
     lang: str = "en"
@@ -47,14 +47,14 @@ class TrainConfig(msgspec.Struct, frozen=True):
 
 
 def train(context: Context) -> None:
-    """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
+    """Train as configured; an interrupted run resumes from its checkpoint."""
     from speechkit.training import train_stage
 
     train_stage(context, objective, context.config.loop, processes=context.config.processes)
 
 
 def objective(context: Context) -> Objective:
-    """The network on the latents of stage 3."""
+    """The network with the latents of stage 3."""
     from speechkit.pipeline.arrays import read_record_arrays
     from speechkit.tts.codec import ScalarCodec, codec_digest
     from speechkit.tts.durations import load_sentence_duration
@@ -108,7 +108,7 @@ def objective(context: Context) -> Objective:
 
 
 class SpeakConfig(msgspec.Struct, frozen=True):
-    """How the texts of the test are spoken."""
+    """Synthesis of the test texts; a higher ``speed`` is faster."""
 
     speed: float = 1.0
     pause_seconds: float = 0.25
@@ -116,7 +116,7 @@ class SpeakConfig(msgspec.Struct, frozen=True):
 
 
 class SpeakTest(Say):
-    """Each text by the model of stage 5."""
+    """Synthesise texts with the model of stage 5."""
 
     def setup(self, device: str) -> None:
         """Load the model."""

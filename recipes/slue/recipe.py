@@ -1,4 +1,4 @@
-"""Split a corpus, train a text model, and measure what recognition errors cost it: stages 1 to 3."""
+"""Stages 1 to 3: splits of a corpus, training of a text model, and its sensitivity to recognition errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CorpusConfig(msgspec.Struct, frozen=True):
 
 
 def corpus(context: Context) -> None:
-    """Rows of the corpus in three parts that share no text."""
+    """Split the corpus into three parts without common texts."""
     from speechkit.data.corpora import corpora_module
 
     config = context.config
@@ -50,7 +50,7 @@ def corpus(context: Context) -> None:
 
 
 class TrainConfig(msgspec.Struct, frozen=True):
-    """How the text model is trained; ``max_dev`` rows choose the weights."""
+    """Training of the text model; the weights are chosen on ``max_dev`` validation rows."""
 
     task: Annotated[TextTask, SHARED] = "ner"
     max_dev: int = 200
@@ -58,7 +58,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
 
 
 def train(context: Context) -> None:
-    """The text model of the task, with the weights that are best on the development rows."""
+    """Train the text model of the task, and keep the weights with the best validation score."""
     from speechkit.slue.systems.text_examples import read_text_examples
     from speechkit.slue.systems.text_training import train_text_model
 
@@ -81,15 +81,15 @@ def train(context: Context) -> None:
 
 
 class SensitivityConfig(msgspec.Struct, frozen=True):
-    """Texts that the noise is fitted on, and its rates.
+    """Text pairs to which the noise model is fitted, and noise levels.
 
     Attributes:
-        pairs_reference: what was said, in any form that `speechkit score` reads (a file or folder).
-        pairs_heard: what a recogniser wrote, in any such form.
-        levels: word error rates in percent, with commas between them.
-        normalizer: of the pairs, of word errors and of noisy text.
-        max_test: so many test rows are read by the model; 0 takes all.
-        resamples: bootstrap draws.
+        pairs_reference: references, a file or folder in any format of `speechkit score`.
+        pairs_heard: hypotheses of a recogniser, in any such format.
+        levels: word error rates in percent, separated by commas.
+        normalizer: normaliser of the pairs, of word errors and of noisy text.
+        max_test: largest number of test rows; 0 for all.
+        resamples: bootstrap resamples.
     """
 
     task: Annotated[TextTask, SHARED] = "ner"
@@ -102,7 +102,7 @@ class SensitivityConfig(msgspec.Struct, frozen=True):
 
 
 def analyse(context: Context) -> None:
-    """Score on the test rows, with the text as written and under noise."""
+    """Score the model on the test rows, without and with noise."""
     from speechkit.io.atomic import write_json
     from speechkit.metrics.sides import read_text_pairs
     from speechkit.report.sensitivity_page import render_sensitivity_page

@@ -1,4 +1,4 @@
-"""Encode, train the same heads on several encoders, predict, compare: stages 1 to 4."""
+"""Stages 1 to 4: features, training of the same heads on several encoders, predictions and comparison."""
 
 from __future__ import annotations
 
@@ -32,14 +32,13 @@ ENCODERS = "log-mel,mfcc,embedded"
 
 
 class FeaturesConfig(msgspec.Struct, frozen=True):
-    """What is encoded.
+    """Tasks and encoders.
 
     Attributes:
-        tasks: TASK=FOLDER with commas between them. A folder holds what `speechkit prepare` writes: ``train.jsonl`` or
+        tasks: TASK=FOLDER, separated by commas. A folder holds what `speechkit prepare` writes: ``train.jsonl`` or
             ``fine-tune.jsonl``, ``test.jsonl``, ``dev.jsonl`` if there is one, and for qa the ``-documents`` of each.
-        encoders: names, folders or hub ids to be compared, with commas between them; the others are compared with the
-            first and with the best.
-        split: by which the systems will be judged; it is looked for before anything is computed.
+        encoders: names, folders or hub ids, separated by commas; all are compared with the first and with the best.
+        split: the test split, whose presence is checked before anything is computed.
     """
 
     tasks: Annotated[str, SHARED] = ""
@@ -48,7 +47,7 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
 
 
 def encode(context: Context) -> None:
-    """All layers of what is learned from, once for each encoder and folder of manifests."""
+    """Compute all layers of the training data, once for each encoder and folder of manifests."""
     tasks, encoders = read_task_folders(context.config.tasks), listed(context.config.encoders)
     shown_names(encoders)
     check_manifests(tasks, context.config.split)
@@ -79,12 +78,12 @@ def _layers(context: Context, encoder: str, folder: Path, manifests: dict[str, P
 
 
 class SystemsConfig(msgspec.Struct, frozen=True):
-    """Which systems are trained.
+    """Training of the systems.
 
     Attributes:
         tasks: see `FeaturesConfig`.
         encoders: see `FeaturesConfig`.
-        finetuned: those of them that are trained along as well, a system of its own each.
+        finetuned: those encoders that are fine-tuned too, each as a further system.
         head: the head and its training; its ``encoder`` and ``finetune`` are set for each system.
     """
 
@@ -95,7 +94,7 @@ class SystemsConfig(msgspec.Struct, frozen=True):
 
 
 def train_systems(context: Context) -> None:
-    """A system for each task and encoder; those that are done survive an interruption."""
+    """Train a system for each task and encoder; finished ones survive an interruption."""
     from speechkit.encoders.store import FeatureStore
     from speechkit.io.atomic import write_json
     from speechkit.slue.systems.endtoend import train_system
@@ -130,7 +129,7 @@ def train_systems(context: Context) -> None:
 
 
 class PredictConfig(msgspec.Struct, frozen=True):
-    """What is judged: ``split`` of every task. ``compat`` chooses the offset of localisation as the toolkit does."""
+    """The test split of every task; with ``compat`` the offset of localisation is tuned as in the toolkit."""
 
     tasks: Annotated[str, SHARED] = ""
     split: Annotated[str, SHARED] = "test"
@@ -138,7 +137,7 @@ class PredictConfig(msgspec.Struct, frozen=True):
 
 
 def predict(context: Context) -> None:
-    """What every system says; a frozen encoder hears the audio of a folder once, whatever is asked of it."""
+    """Predict with every system; a frozen encoder encodes each folder once for all systems."""
     from speechkit.slue.encoder_comparison import write_predictions
 
     config, trained = context.config, Path(context.inputs["systems"])
@@ -168,13 +167,13 @@ def _judged_manifests(tasks: Sequence[TaskFolder], split: str) -> dict[str, Path
     """The manifests of one folder by the prefix of their ids among the layers."""
     manifests: dict[str, Path] = {}
     for task in tasks:
-        judged = {"": task.split(split), DOCUMENT: task.documents(task.split(split)), DEV: task.tuned_on(split)}
-        manifests |= {prefix: path for prefix, path in judged.items() if path is not None}
+        paths = {"": task.split(split), DOCUMENT: task.documents(task.split(split)), DEV: task.tuned_on(split)}
+        manifests |= {prefix: path for prefix, path in paths.items() if path is not None}
     return manifests
 
 
 class CompareConfig(msgspec.Struct, frozen=True):
-    """Intervals are drawn over ``by``; ``tags`` are of entities; ``compat`` scores as the reference toolkit does."""
+    """``by``: unit of resampling; ``tags``: types of entities; ``compat``: score as the reference toolkit does."""
 
     tasks: Annotated[str, SHARED] = ""
     split: Annotated[str, SHARED] = "test"
@@ -186,7 +185,7 @@ class CompareConfig(msgspec.Struct, frozen=True):
 
 
 def compare(context: Context) -> None:
-    """Score all systems of each task over the same draws, and write the table and the page."""
+    """Score all systems of each task with the same bootstrap draws, and write the table and the page."""
     from speechkit.io.atomic import write_json, write_text
     from speechkit.report.slue_encoders_page import markdown, write_encoders_page
     from speechkit.slue.fields import Options

@@ -1,4 +1,4 @@
-"""Group, encode, train heads, fine-tune, run pipelines, report: stages 1 to 6."""
+"""Stages 1 to 6: folds, features, heads, fine-tuning, pipelines and report."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ SHARES = (0.1, 0.25, 0.5, 1.0)
 
 
 class FoldsConfig(msgspec.Struct, frozen=True):
-    """How the recordings are parted.
+    """Cross-validation folds.
 
-    A fold judges what was trained on the others. Speakers stay in one fold; where the corpus names none, recordings are
-    put into ``groups`` by how they sound (voice and microphone), and a group stays in one fold.
+    A speaker's recordings are in one fold. If the corpus names no speakers, recordings are clustered into ``groups`` by
+    voice and microphone, and those of a group are in one fold.
     """
 
     manifest: Annotated[str | None, SHARED] = None
@@ -48,7 +48,7 @@ class FoldsConfig(msgspec.Struct, frozen=True):
 
 
 def prepare(context: Context) -> None:
-    """Group the recordings and give each a fold."""
+    """Group the recordings and assign folds."""
     from speechkit.slue.sound_groups import folds_of_groups, group_recordings
     from speechkit.slue.systems.examples import row_of, slot_fields
 
@@ -58,19 +58,19 @@ def prepare(context: Context) -> None:
     groups, message = group_recordings(rows, manifest, context.config.groups, context.progress.update)
     context.say(message)
     folds = folds_of_groups(groups, context.config.folds)
-    parted = zip(rows, fields, groups, folds, strict=True)
-    context.write("items.jsonl", (FoldItem(row.id, filled, group, fold) for row, filled, group, fold in parted))
+    assigned = zip(rows, fields, groups, folds, strict=True)
+    context.write("items.jsonl", (FoldItem(row.id, filled, group, fold) for row, filled, group, fold in assigned))
 
 
 class FeaturesConfig(msgspec.Struct, frozen=True):
-    """The encoders to compare, with commas between them: names, folders or hub ids."""
+    """The encoders to compare: names, folders or hub ids, separated by commas."""
 
     manifest: Annotated[str | None, SHARED] = None
     encoders: Annotated[str, SHARED] = ENCODERS
 
 
 def encode(context: Context) -> None:
-    """All layers of every recording, once for each encoder."""
+    """Compute all layers of every recording, once for each encoder."""
     from speechkit.slue.systems.endtoend import cache_layers
 
     names = listed(context.config.encoders)
@@ -81,7 +81,7 @@ def encode(context: Context) -> None:
 
 
 class EndToEndConfig(msgspec.Struct, frozen=True):
-    """Heads over frozen encoders; ``shares`` of the training recordings make the learning curve."""
+    """Heads on frozen encoders; ``shares`` of the training recordings are the points of the learning curve."""
 
     manifest: Annotated[str | None, SHARED] = None
     encoders: Annotated[str, SHARED] = ENCODERS
@@ -105,7 +105,7 @@ class EndToEndConfig(msgspec.Struct, frozen=True):
 
 
 def train_heads(context: Context) -> None:
-    """A head for each encoder, share and fold; what it says of the fold."""
+    """Train a head for each encoder, share and fold, and predict the fold."""
     from speechkit.slue.systems.fold_systems import predict_fold
 
     config, items = context.config, list(context.read("items"))
@@ -124,7 +124,7 @@ def train_heads(context: Context) -> None:
 
 
 class FineTuneConfig(msgspec.Struct, frozen=True):
-    """The encoder that is trained along, from the heads of the stage before; ``folds_tuned`` 0 leaves it out."""
+    """Fine-tuning of an encoder, starting from the heads of the previous stage; ``folds_tuned`` 0 skips it."""
 
     manifest: Annotated[str | None, SHARED] = None
     encoder: str = "embedded"
@@ -146,7 +146,7 @@ class FineTuneConfig(msgspec.Struct, frozen=True):
 
 
 def fine_tune(context: Context) -> None:
-    """The encoder trained along, beginning with the heads of `train_heads`."""
+    """Fine-tune the encoder, starting from the heads of `train_heads`."""
     from speechkit.slue.systems.fold_systems import predict_fold
 
     config, items = context.config, list(context.read("items"))
@@ -164,15 +164,15 @@ def fine_tune(context: Context) -> None:
 
 
 def _settings(config: EndToEndConfig | FineTuneConfig, fold: int, **options: Any) -> SystemConfig:
-    """A system's settings: those of the stage that have the same names, and ``options``."""
+    """Settings of a system: the fields of the stage's settings with the same names, and ``options``."""
     shared = {name: getattr(config, name) for name in SystemConfig.__struct_fields__ if hasattr(config, name)}
     return SystemConfig(**{**shared, "loop": msgspec.structs.replace(config.loop, seed=fold), **options})
 
 
 class PipelineConfig(msgspec.Struct, frozen=True):
-    """Recognisers before a text classifier, with commas between them; ``regularization`` is of the classifier.
+    """Recognisers, separated by commas, each followed by a text classifier with ``regularization``.
 
-    A manifest with texts also gets the system ``oracle``: the classifier on transcripts.
+    If the manifest has texts, there is also the system ``oracle``: the classifier on transcripts.
     """
 
     manifest: Annotated[str | None, SHARED] = None
@@ -183,7 +183,7 @@ class PipelineConfig(msgspec.Struct, frozen=True):
 
 
 def pipelines(context: Context) -> None:
-    """Recognise everything once; train the text classifier on each share and judge it on each fold."""
+    """Recognise all recordings once; train the text classifier on each share and predict each fold."""
     from speechkit.slue.systems.fold_systems import classify_folds, recognize_all
     from speechkit.slue.systems.pipeline import shown_recognizer
 
@@ -200,16 +200,16 @@ def pipelines(context: Context) -> None:
     for name, lines in texts.items():
         for share in sorted(config.shares):
             shown = "transcripts" if name == "oracle" else shown_recognizer(name)
-            system, heard = f"{shown} + text classifier", {line.id: line.text for line in lines}
-            said = classify_folds(system, items, heard, share=share, regularization=config.regularization)
-            context.say(f"{system}, {share:.0%}: {count_correct(items, said)}/{len(items)} commands right")
-            predictions += said
+            system, text_of = f"{shown} + text classifier", {line.id: line.text for line in lines}
+            predicted = classify_folds(system, items, text_of, share=share, regularization=config.regularization)
+            context.say(f"{system}, {share:.0%}: {count_correct(items, predicted)}/{len(items)} commands right")
+            predictions += predicted
     context.write("predictions.jsonl", predictions)
     context.write("texts.jsonl", (line for lines in texts.values() for line in lines))
 
 
 class ReportConfig(msgspec.Struct, frozen=True):
-    """How intervals are drawn."""
+    """Intervals and title of the report."""
 
     confidence: float = 0.95
     resamples: int = 2000
@@ -217,13 +217,13 @@ class ReportConfig(msgspec.Struct, frozen=True):
 
 
 def report(context: Context) -> None:
-    """Score everything against the labels, the groups drawn whole for the intervals."""
+    """Score all predictions, with intervals from resampled groups."""
     from speechkit.io.atomic import write_json, write_text
     from speechkit.report.slue_intents_page import markdown, write_intents_page
     from speechkit.slue.learning_curves import learning_curves
 
     config = context.config
-    predictions = (each for name in ("endtoend", "finetune", "pipelines") for each in context.read(name))
+    predictions = (row for name in ("endtoend", "finetune", "pipelines") for row in context.read(name))
     curves = learning_curves(
         list(context.read("items")), predictions, confidence=config.confidence, resamples=config.resamples
     )

@@ -1,7 +1,8 @@
-"""Prepare recordings and pre-train an encoder on them: stages 1 to 3, each with its settings before its function."""
+"""Stages 1 to 3 of pre-training an encoder: data, targets and training."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
     from speechkit.training import Objective
 
 MANIFESTS = ("train_manifest", "dev_manifest")
-# The audio of later stages is where the manifests of the first one say.
+# Later stages read the audio through the manifests of the first stage.
 TRAIN, DEV = (external(field, schema=Utterance, of="prepare") for field in MANIFESTS)
 
 
 class PretrainingDataConfig(msgspec.Struct, frozen=True):
-    """Which recordings to learn from; ``dev_manifest`` only to look how training goes.
+    """Training recordings, and ``dev_manifest`` for the validation loss.
 
-    ``check_audio`` reads every recording once, to drop what cannot be read; without it, training stops there.
+    ``check_audio`` decodes every recording first, and drops unreadable ones; otherwise training stops at them.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
@@ -48,11 +49,11 @@ class PretrainingDataConfig(msgspec.Struct, frozen=True):
 
 
 def prepare(context: Context) -> None:
-    """Drop what is too short to learn from or cannot be read: one such recording would end days of training.
+    """Drop recordings that are too short or unreadable: a single one would stop days of training.
 
     Raises:
         ConfigError: if a manifest is not given.
-        UserError: if nothing is left of one.
+        UserError: if no recording of a manifest is usable.
         Interrupted: if the user asked to stop.
     """
     config = context.config
@@ -69,21 +70,21 @@ def prepare(context: Context) -> None:
                 kept.append(row)
             else:
                 context.drop(row.id, *reason)
-                reasons.append(f"the first one, {row.id}: {': '.join(reason)}")
+                reasons.append(f"the first, {row.id}: {': '.join(reason)}")
             done += 1
             context.progress.update(done, total)
             if context.interrupted:
                 raise Interrupted
         if not kept:
             raise UserError(
-                f"{context.inputs[field]}: none of {len(rows[field])} recordings can be learnt from; "
+                f"{context.inputs[field]}: none of {len(rows[field])} recordings is usable; "
                 + (reasons[0] if reasons else "give a manifest with rows")
             )
         context.write(output, kept)
 
 
 def _why_unfit(row: Utterance, manifest: Path, config: PretrainingDataConfig) -> tuple[str, str] | None:
-    """The reason and its detail why a recording cannot be learnt from; None if it can."""
+    """Reason and detail if a recording is unusable; None if it is usable."""
     from speechkit.data import audio_path
     from speechkit.data.audio import why_unreadable
 
@@ -95,9 +96,9 @@ def _why_unfit(row: Utterance, manifest: Path, config: PretrainingDataConfig) ->
 
 
 class TargetsConfig(msgspec.Struct, frozen=True):
-    """What the predictive family predicts: clusters of an encoder's frames; the other families need none.
+    """Targets of the predictive family: k-means clusters of an encoder's frames; the other families have none.
 
-    The first iteration takes ``mfcc`` and 100 clusters, a second one the first one's folder, a middle layer and 500.
+    The first iteration uses ``mfcc`` and 100 clusters, the second one the folder of the first, a middle layer and 500.
     """
 
     family: Annotated[Family, SHARED] = "predictive"
@@ -109,7 +110,7 @@ class TargetsConfig(msgspec.Struct, frozen=True):
 
 
 def make_targets(context: Context) -> None:
-    """Cluster the training frames by k-means and write the cluster of each, and of each held-out one."""
+    """Cluster the training frames by k-means, and write the cluster of each training and validation frame."""
     from speechkit.encoders import load_encoder
     from speechkit.encoders.pretraining.targets import cluster_frames, no_targets
 
@@ -139,13 +140,13 @@ class TrainConfig(FamilyConfig, frozen=True):
     """The family, the encoder and its training.
 
     Attributes:
-        half: store float16.
-        batch_seconds: of crops, those of the longest times their number.
-        crop_seconds: longer recordings give a piece of this length.
+        half: store float16 weights.
+        batch_seconds: size of a padded batch: number of crops times the longest.
+        crop_seconds: longer recordings are cropped to this length.
         augment: augmentation of the crops.
-        processes: of this machine that train together, 0: one for each GPU. A step takes ``loop.accumulation`` batches
+        processes: parallel processes on this machine, 0: one for each GPU. A step takes ``loop.accumulation`` batches
             from each.
-        judged_batches: of ``dev_manifest``.
+        judged_batches: number of validation batches, of ``dev_manifest``.
     """
 
     family: Annotated[Family, SHARED] = "predictive"
@@ -160,7 +161,7 @@ class TrainConfig(FamilyConfig, frozen=True):
 
 
 def train(context: Context) -> None:
-    """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
+    """Train as configured; an interrupted run resumes from its checkpoint."""
     from speechkit.training import train_stage
 
     config = context.config
@@ -168,7 +169,7 @@ def train(context: Context) -> None:
 
 
 def objective(context: Context) -> Objective:
-    """The chosen family on the recordings."""
+    """The pre-training objective of the configured family."""
     from speechkit.augment.waveforms import augment_waveform
     from speechkit.encoders.pretraining.batches import WaveformBatches
     from speechkit.encoders.pretraining.families import make_family
@@ -189,10 +190,11 @@ def objective(context: Context) -> Objective:
             first_item,
         )
 
-    training, judged = batches("train", 0), batches("dev", len(rows["train"]))
+    training, validation = batches("train", 0), batches("dev", len(rows["train"]))
     family = make_family(config, training, context.inputs["targets"], config.loop.seed)
     context.log(step_memory(family.network, config.batch_seconds, config.crop_seconds).sentence())
-    return pretraining(family, training, lambda folder: family.save(folder, config.half), judged, config.judged_batches)
+    save = partial(family.save, half=config.half)
+    return pretraining(family, training, save, validation, config.judged_batches)
 
 
 recipe = Recipe(

@@ -1,4 +1,4 @@
-"""Stage 2: times of words, and where they are asked for, of phones."""
+"""Stage 2: times of words, and optionally of phones."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ READ_SPEECH = ("test", "dev")
 
 
 class PhonesConfig(WordsConfig, frozen=True):
-    """Which words and phones are tokens.
+    """Alignment of words and phones.
 
     Attributes:
-        phones: whether read speech gets a tier ``phone`` where it has none, for phone ABX; needs the extra ``align``.
-        max_deviation: how far a word may begin, in seconds, from where the CTC recogniser has it; phones of an
-            utterance with a word that lies further off are left out.
+        phones: whether to align the phones of read speech that has no tier ``phone``, for phone ABX; needs the extra
+            ``align``.
+        max_deviation: largest difference of a word's begin between the phone aligner and the CTC recogniser, in
+            seconds; utterances above it get no phones.
     """
 
     phones: bool = False
@@ -28,10 +29,10 @@ class PhonesConfig(WordsConfig, frozen=True):
 
 
 class AlignWordsAndPhones(AlignWords):
-    """Times of words by CTC alignment, and of phones by a forced aligner between them."""
+    """Times of words by CTC alignment, and of phones by a forced aligner inside words."""
 
     def setup(self, device: str) -> None:
-        """Load the recogniser, and the aligner where phones are asked for.
+        """Load the recogniser, and the aligner if phones are wanted.
 
         Raises:
             MissingExtraError: if the aligner is not installed.

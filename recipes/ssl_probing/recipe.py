@@ -13,7 +13,7 @@ from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model
 
 from .phones import AlignWordsAndPhones, PhonesConfig
 
-# The audio of later stages is where the manifests of the first one say.
+# Later stages read the audio through the manifests of the first stage.
 AUDIO = tuple(external(name, schema=Utterance, of="prepare") for name in MANIFESTS)
 
 recipe = Recipe(

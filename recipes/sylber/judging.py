@@ -1,4 +1,4 @@
-"""Stages 7 to 9: every system's segments, tokens of the trained encoder's, and scores."""
+"""Stages 7 to 9: segments of all systems, tokens of the trained encoder, and scores."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from speechkit.syllables.tokens import TokenReport, TokenRow, add_silence_tokens
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 ENCODERS = {"untrained": "encoder", "first": "first", "second": "second"}
-"""Systems by encoder, and the input that holds it."""
+"""Encoders of the systems, and the stage's input of each."""
 
 
 class SegmentConfig(msgspec.Struct, frozen=True):
-    """What is segmented: the utterances of stage 3; the first of the tuning speakers' choose the settings."""
+    """Segmentation of the utterances of stage 3; settings are tuned on the first utterances of the tuning speakers."""
 
     tune_utterances: Count = 60
 
 
 def segment(context: Context) -> None:
-    """Choose settings on the tuning speakers, then segment the test speakers with them."""
+    """Tune the settings on the tuning speakers, then segment the test speakers."""
     comparison = SegmenterComparison(
         list(context.read("silver")),
         context.inputs["truth_manifest"].parent,
@@ -52,11 +52,11 @@ class TokensConfig(msgspec.Struct, frozen=True):
     """The codebook of segment vectors.
 
     Attributes:
-        system: whose segments, as stage 7 names them; one of the encoder of stage 2, whose frames are clustered.
-        clusters: of k-means; 5000, 10,000 and 20,000 are usual with hundreds of hours.
-        spherical: k-means of directions.
-        max_segments: of the training speech, to cluster.
-        longest_gap: frames; a longer stretch without a segment is one silence token, -1 makes every gap one.
+        system: segmenter, as named in stage 7, on the second encoder (stage 6), whose segment means are clustered.
+        clusters: of k-means; 5000, 10,000 and 20,000 are usual for hundreds of hours of speech.
+        spherical: cluster vectors scaled to unit length.
+        max_segments: largest number of segments of the training speech to cluster.
+        longest_gap: frames; a longer gap between segments becomes one silence token; -1: every gap does.
     """
 
     system: Literal["second greedy", "second dynamic"] = "second greedy"
@@ -74,7 +74,7 @@ class TokensConfig(msgspec.Struct, frozen=True):
 
 
 def make_tokens(context: Context) -> None:
-    """Cluster the segment vectors of the training speech, and write the test utterances as tokens."""
+    """Cluster the segment means of the training speech, and write the tokens of the test utterances."""
     from speechkit.data.audio import read_waveform
     from speechkit.encoders import load_encoder
     from speechkit.syllables.segments import segment_means
@@ -138,7 +138,7 @@ def make_tokens(context: Context) -> None:
 
 
 class ScoreConfig(msgspec.Struct, frozen=True):
-    """How far, in seconds, a boundary may lie from the true one, and of how many bootstrap draws intervals are made."""
+    """Tolerance of a boundary match in seconds, and number of bootstrap resamples."""
 
     tolerance_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.05
     resamples: Annotated[int, msgspec.Meta(ge=0)] = 1000
@@ -157,9 +157,9 @@ def score(context: Context) -> None:
         resamples=config.resamples,
         seed=context.seed % 2**32,
     )
-    for one in systems:
-        plain = next(each for each in one.evaluations if each.protocol == "plain").boundaries
-        figure = f"{one.system}: F1 {plain['f1'].value:.3f}, R-value {plain['r_value'].value:.3f} (plain)"
+    for system in systems:
+        plain = next(result for result in system.evaluations if result.protocol == "plain").boundaries
+        figure = f"{system.system}: F1 {plain['f1'].value:.3f}, R-value {plain['r_value'].value:.3f} (plain)"
         context.say(figure)
         context.main_figure = context.main_figure or figure
     rates = msgspec.json.decode(context.inputs["rates"].read_bytes(), type=TokenReport)

@@ -1,4 +1,4 @@
-"""Stage 1: which recordings teach, choose and judge."""
+"""Stage 1: recordings for training, validation, tuning and testing."""
 
 from __future__ import annotations
 
@@ -26,25 +26,24 @@ REMEDIES = {
     "no_alignment": "correct the texts, or give longer utterances",
     "disagreement": "correct the texts, or raise silver.max_deviation",
 }
-"""What to do about the drops of stages 1 to 3."""
+"""Remedies for the drops of stages 1 to 3, by reason."""
 
 
 class SyllableDataConfig(msgspec.Struct, frozen=True):
-    """Which recordings to learn from, and which to judge by.
+    """The recordings of training and evaluation.
 
     Attributes:
         train_manifest: speech; no text is needed.
-        dev_manifest: speech, only to look how training goes.
-        truth_manifest: speech with texts and speakers, to be aligned.
-        test_speakers: some speakers of ``truth_manifest`` to be judged by, with commas between them; the others choose
-            the segmenters' settings. Nothing is learnt from recordings of the former.
-        tune_utterances: of the other speakers, drawn.
+        dev_manifest: speech, for the validation loss only.
+        truth_manifest: speech with texts and speakers, which are aligned for evaluation.
+        test_speakers: some speakers of ``truth_manifest`` for testing, separated by commas; the others are used to tune
+            the segmenters' settings. Recordings of test speakers are not used in training.
+        tune_utterances: number of utterances of the other speakers, drawn at random.
         normalizer: of the texts.
-        min_seconds: shorter recordings are dropped; at least a frame of 20 ms.
-        max_train_seconds: most speech to learn from, drawn.
+        min_seconds: shorter recordings are dropped; at least one frame, 20 ms.
+        max_train_seconds: limit of the training speech; recordings are drawn at random.
         max_seconds: longer utterances are not aligned.
-        check_audio: read every recording to learn from once, to drop what cannot be read; without it, training stops
-            there.
+        check_audio: decode every training recording first, and drop unreadable ones; otherwise training stops at them.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
@@ -60,11 +59,11 @@ class SyllableDataConfig(msgspec.Struct, frozen=True):
 
 
 def prepare(context: Context) -> None:
-    """Drop what cannot be learnt from, draw what is to be judged by, and normalise its texts.
+    """Filter the training recordings, draw tuning and test utterances, and normalise their texts.
 
     Raises:
-        ConfigError: if a manifest is not given, or the test speakers are not some of several.
-        UserError: if an id comes twice in a manifest, or nothing is left to learn from, to choose by or to judge by.
+        ConfigError: if a manifest is not given, or the test speakers are absent or all of the speakers.
+        UserError: if a manifest has a duplicate id, or no recording is left for training, tuning or testing.
     """
     config = context.config
     for field in ("train_manifest", "dev_manifest", "truth_manifest"):
@@ -82,7 +81,7 @@ def prepare(context: Context) -> None:
 def _kept(
     context: Context, rows: list[Utterance], name: str, held_out: Set[str | None], most_seconds: float
 ) -> list[Utterance]:
-    """Rows of other speakers than those to be judged by, in a drawn order."""
+    """Usable rows of other speakers than the test speakers, in random order."""
     from speechkit.data.audio import why_unreadable
 
     config, manifest = context.config, context.inputs[name]
@@ -95,7 +94,7 @@ def _kept(
             part.drop(row, "too_short", f"{row.duration:.2f} s")
         elif total + row.duration > most_seconds:
             part.drop(row, "beyond_limit", f"max_train_seconds is {most_seconds:g}")
-        # One such recording would end the training in the middle.
+        # A single unreadable recording would stop training.
         elif config.check_audio and (reason := why_unreadable(audio_path(manifest, row), row)):
             part.drop(row, "unreadable_audio", reason)
         else:
@@ -103,13 +102,14 @@ def _kept(
             part.kept.append(row)
     if nameless := sum(not row.speaker for row in part.require()):
         context.say(
-            f"{name}: {nameless} of {len(part.kept)} recordings name no speaker; see that none is of a test speaker"
+            f"{name}: {nameless} of {len(part.kept)} recordings have no speaker; make sure that "
+            "none is of a test speaker"
         )
     return part.kept
 
 
 def _truth(context: Context) -> tuple[list[Utterance], list[Utterance]]:
-    """Utterances with words: those of the test speakers, and a draw of the others."""
+    """Utterances with words: those of the test speakers, and a random sample of the others."""
     from speechkit.text import get_normalizer
 
     config, manifest = context.config, context.inputs["truth_manifest"]
@@ -140,10 +140,10 @@ def _truth(context: Context) -> tuple[list[Utterance], list[Utterance]]:
 
 
 def _test_speakers(given: str, rows: list[Utterance], manifest: Path) -> set[str]:
-    """The speakers to be judged by; others are left to choose the segmenters' settings by."""
+    """The test speakers; the other speakers are left for tuning the segmenters."""
     speakers = sorted({row.speaker for row in rows if row.speaker})
     if not speakers:
-        raise UserError(f"{manifest}: names no speaker; give the utterances speakers, some to be judged by")
+        raise UserError(f"{manifest}: has no speakers; give every utterance a speaker, some of them for testing")
     named = {name.strip() for name in given.split(",") if name.strip()}
     if not named:
         raise ConfigError(
@@ -151,20 +151,23 @@ def _test_speakers(given: str, rows: list[Utterance], manifest: Path) -> set[str
             f"example prepare.test_speakers={speakers[0]}"
         )
     if missing := named.difference(speakers):
-        raise ConfigError(f"prepare.test_speakers: {sorted(missing)[0]!r} says nothing in truth_manifest")
+        raise ConfigError(
+            f"prepare.test_speakers: {sorted(missing)[0]!r} is not a speaker of truth_manifest; name "
+            "speakers that it has"
+        )
     if all(row.speaker in named for row in rows):
         raise ConfigError(
-            f"prepare.test_speakers names all {len(speakers)} speakers of truth_manifest; leave some of them to choose "
-            "the segmenters' settings by"
+            f"prepare.test_speakers names all {len(speakers)} speakers of truth_manifest; leave some of them for "
+            "tuning the segmenters' settings"
         )
     return named
 
 
 def unique_rows(context: Context, name: str) -> list[Utterance]:
-    """The rows of a manifest, which later stages look up by their ids.
+    """The rows of a manifest with unique ids, by which later stages look them up.
 
     Raises:
-        UserError: if there is none, or two have the same id.
+        UserError: if it is empty, or an id is duplicate.
     """
     rows = list(unique_ids(context.read(name), context.inputs[name]))
     if not rows:
@@ -173,7 +176,7 @@ def unique_rows(context: Context, name: str) -> list[Utterance]:
 
 
 def most_dropped(reasons: Counter[str]) -> str:
-    """The commonest reason of some drops, and what to do about it."""
+    """The most frequent reason of some drops, and its remedy."""
     if not reasons:
         return "none was dropped"
     reason, count = reasons.most_common(1)[0]
@@ -181,32 +184,33 @@ def most_dropped(reasons: Counter[str]) -> str:
 
 
 class Part:
-    """The recordings of a part that are kept, and why the others are not.
+    """The usable recordings of one part, and the reasons of the dropped ones.
 
     Args:
-        context: told of every drop.
-        what: the recordings are, for the error, as "recordings to learn from".
-        manifest: they come from.
+        context: of the stage, which records every drop.
+        items: the recordings in words, for error messages, such as "utterances of the test speakers".
+        manifest: their manifest.
     """
 
-    def __init__(self, context: Context, what: str, manifest: Path) -> None:
+    def __init__(self, context: Context, items: str, manifest: Path) -> None:
         self.kept: list[Utterance] = []
-        self._context, self._what, self._manifest = context, what, manifest
+        self._context, self._items, self._manifest = context, items, manifest
         self._reasons: Counter[str] = Counter()
 
     def drop(self, row: Utterance, reason: str, detail: str = "") -> None:
-        """List a row as left out."""
+        """Record a dropped row."""
         self._reasons[reason] += 1
         self._context.drop(row.id, reason, detail)
 
     def require(self) -> list[Utterance]:
-        """The rows that are kept.
+        """The usable rows.
 
         Raises:
             UserError: if there is none.
         """
         if not self.kept:
             raise UserError(
-                f"{self._manifest}: none of {self._reasons.total()} {self._what} is left, {most_dropped(self._reasons)}"
+                f"{self._manifest}: none of {self._reasons.total()} {self._items} is left, "
+                f"{most_dropped(self._reasons)}"
             )
         return self.kept

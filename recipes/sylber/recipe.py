@@ -1,4 +1,4 @@
-"""Prepare, align, first segments, two stages of training, segments, tokens and scores: stages 1 to 9."""
+"""The stages of the recipe: data, alignment, initial segments, two stages of training, segments, tokens and scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .training import SecondConfig, SeedsConfig, TrainConfig, make_seeds, train_
 from .truth import AlignSilver, SilverConfig
 
 NOISE = external("noise_manifest", schema=Utterance)
-# The audio of later stages is where the manifests of the first one say.
+# Later stages read the audio through the manifests of the first stage.
 TRAIN = external("train_manifest", schema=Utterance, of="prepare")
 DEV = external("dev_manifest", schema=Utterance, of="prepare")
 TRUTH = external("truth_manifest", schema=Utterance, of="prepare")
@@ -66,7 +66,7 @@ recipe = Recipe(
             number=4,
             name="seeds",
             run=make_seeds,
-            # What is to judge is only looked at, so that training does not begin where nothing is left of it.
+            # The test utterances are an input so that training does not begin without any.
             inputs=(
                 stage("prepare", "train.jsonl"),
                 stage("prepare", "dev.jsonl"),
@@ -174,7 +174,7 @@ recipe = Recipe(
             config=ScoreConfig,
         ),
     ),
-    description="Learn syllables without labels and judge them by silver alignments.",
+    description="Learn syllables without labels and evaluate them against silver alignments.",
     next_command="speechkit units encode FILE --codebook {exp}/08-tokens/current/syllables "
     "--encoder {exp}/06-train2/current/model --out tokens.jsonl",
 )

@@ -1,4 +1,4 @@
-"""Stages 4 to 6: the encoder to begin with and what it takes for syllables, and the two stages of training."""
+"""Stages 4 to 6: the initial encoder with its segmentation, and the two stages of training."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ Cosine = Annotated[float, msgspec.Meta(ge=-1, le=1)]
 
 
 class SeedsConfig(msgspec.Struct, frozen=True):
-    """The encoder to begin with, and what stage 1 takes for syllables.
+    """The initial encoder, and the segments that the first training stage learns.
 
     Attributes:
         encoder: folder or hub id of wav2vec 2.0, HuBERT, WavLM or data2vec-audio, or ``embedded``.
-        layers: how many of its layers to keep; all when absent.
-        segmenter: ``dynamic``: least squared distance of the encoder's frames at a syllable rate; ``envelope``: the
-            loudness alone; ``tier``: the tier ``syllable`` of the training manifest, whatever made it.
-        rate: syllables a second of speech, for ``dynamic``.
-        shortest: frames, for ``dynamic``.
-        longest: frames, for ``dynamic``; at least ``2 * shortest - 1``, so that every stretch can be cut.
-        silence_db: a frame so far below the loud ones of its recording is silent.
-        silence_frames: shorter silences, as of a stop, belong to the speech around them.
-        standardising_batches: of 40 s, to measure the encoder's dimensions on.
-        measured_items: recordings to find the duration penalty on.
+        layers: number of its layers to keep; all by default.
+        segmenter: ``dynamic``: least squared distance of the encoder's frames to segment means at a syllable rate;
+            ``envelope``: the amplitude envelope alone; ``tier``: the tier ``syllable`` of the training manifest.
+        rate: syllables per second of speech, for ``dynamic``.
+        shortest: shortest segment in frames, for ``dynamic``.
+        longest: longest segment in frames, for ``dynamic``; at least ``2 * shortest - 1``, so that a speech region of
+            any length can be segmented.
+        silence_db: frames this far below the loud frames of their recording are silent.
+        silence_frames: shorter silences, such as closures of stops, are part of the surrounding speech.
+        standardising_batches: batches of 40 s from which mean and deviation of the encoder's dimensions are estimated.
+        measured_items: recordings from which the segment penalty is estimated.
     """
 
     encoder: Annotated[str, SHARED] = "embedded"
@@ -61,15 +62,15 @@ class SeedsConfig(msgspec.Struct, frozen=True):
         if self.longest < 2 * self.shortest - 1:
             raise ConfigError(
                 f"seeds.longest is {self.longest}; give at least {2 * self.shortest - 1}, 2 * shortest - 1, so that "
-                "every stretch can be cut"
+                "speech of any length can be segmented"
             )
 
 
 def make_seeds(context: Context) -> None:
-    """Write the encoder, cut to its layers and in standard units, and how stage 1 is to cut speech.
+    """Write the encoder, truncated to its layers and standardised, and the segmentation of the first training stage.
 
     Raises:
-        UserError: if stages 2 and 3 left nothing to choose by or to judge by, or a row lacks the tier to be learnt.
+        UserError: if stages 2 and 3 left no utterance for tuning or testing, or a row lacks the tier ``syllable``.
     """
     from speechkit.encoders import load_encoder
     from speechkit.encoders.load import checkpoint_name
@@ -91,19 +92,19 @@ def make_seeds(context: Context) -> None:
     encoder.save(folder)
     seeds = Seeds(config.segmenter, config.shortest, config.longest, config.silence_db, config.silence_frames)
     if config.segmenter == "dynamic":
-        every = max(1, len(rows) // config.measured_items)
+        step = max(1, len(rows) // config.measured_items)
         network = load_encoder(str(folder), device=context.device)
-        penalty = rate_penalty(seeds, rows[::every], manifest, network.encode, config.rate)
-        context.say(f"a further segment costs {penalty:.1f}")
+        penalty = rate_penalty(seeds, rows[::step], manifest, network.encode, config.rate)
+        context.say(f"penalty per segment: {penalty:.1f}")
         seeds = msgspec.structs.replace(seeds, penalty=penalty)
     write_json(context.output("seeds.json"), seeds)
 
 
 def _require_truth(context: Context) -> None:
-    """Hours of training are for nothing where nothing is left to judge them by."""
-    left = {(row.custom or {}).get("part") for row in context.read("silver")}
-    for part, whom in (("test", "the test speakers"), ("tune", "the other speakers, to choose settings by,")):
-        if part not in left:
+    """Fail before hours of training if no utterance is left to evaluate them."""
+    parts = {(row.custom or {}).get("part") for row in context.read("silver")}
+    for part, whom in (("test", "the test speakers"), ("tune", "the other speakers, for tuning,")):
+        if part not in parts:
             reasons = Counter(drop.reason for name in ("words_drops", "silver_drops") for drop in context.read(name))
             raise UserError(f"no utterance of {whom} is left after stages 2 and 3, {most_dropped(reasons)}")
 
@@ -112,12 +113,12 @@ class TrainConfig(msgspec.Struct, frozen=True):
     """One stage of training.
 
     Attributes:
-        train_front: whether the convolutions learn, too.
-        noise_manifest: recorded noise for the student's input, none of it silent; white noise is there in any case.
-        batch_seconds: of crops, those of the longest times their number.
-        crop_seconds: longer recordings give a piece of this length; at least 0.1, a short syllable.
-        judged_batches: batches of ``dev_manifest``; 0 for none.
-        processes: of this machine that train together, 0: one for each GPU. A step takes ``loop.accumulation`` batches
+        train_front: whether the convolutions are trained too.
+        noise_manifest: recorded noise for the student's input, without silent recordings; white noise is always used.
+        batch_seconds: size of a padded batch: number of crops times the longest.
+        crop_seconds: longer recordings are cropped to this length; at least 0.1, a short syllable.
+        judged_batches: validation batches, of ``dev_manifest``; 0 for none.
+        processes: parallel processes on this machine, 0: one for each GPU. A step takes ``loop.accumulation`` batches
             from each.
     """
 
@@ -136,10 +137,10 @@ class SecondConfig(TrainConfig, frozen=True):
     """The same for stage 2: a lower rate and no warm-up.
 
     Attributes:
-        merge_range: the cosines from which that of each batch is drawn, the lower first, as 0.8 to 0.9 in the paper;
-            when absent, 0.05 to both sides of the one that gives ``rate``, as far as there are such cosines.
-        rate: segments a second of speech.
-        measured_items: recordings to find the thresholds on.
+        merge_range: range of the merge threshold (a cosine), which is drawn for each batch, such as 0.8 to 0.9 in the
+            paper; by default, 0.05 to both sides of the threshold that gives ``rate``, within -1 to 1.
+        rate: segments per second of speech.
+        measured_items: recordings from which the thresholds are estimated.
     """
 
     merge_range: tuple[Cosine, Cosine] | None = None
@@ -155,12 +156,12 @@ class SecondConfig(TrainConfig, frozen=True):
 
 
 def train_first(context: Context) -> None:
-    """Learn the means of the first segments of the encoder to begin with."""
+    """Train to predict the initial encoder's means over the segments of stage 4."""
     _train(context, first_objective)
 
 
 def first_objective(context: Context) -> Objective:
-    """The segments that stage 4 chose."""
+    """Objective with the segments of stage 4."""
     seeds = _seeds(context)
 
     def segments(name: str) -> dict[str, Any]:
@@ -170,14 +171,14 @@ def first_objective(context: Context) -> Objective:
 
 
 def train_second(context: Context) -> None:
-    """Learn from the student of stage 1, cut while training with a cosine that changes from batch to batch."""
+    """Train with the first student as teacher, which also segments, with a merge threshold drawn for each batch."""
     from speechkit.data.audio import read_waveform
     from speechkit.encoders import load_encoder
     from speechkit.syllables.training_segments import estimate_teacher_segmentation
 
     config = context.config
     rows, manifest = list(context.read("train")), context.inputs["train_manifest"]
-    # Measured before training, on the same recordings in every run, so that a resumed run cuts alike.
+    # Estimated before training from the same recordings in every run, so that a resumed run segments identically.
     cutting = estimate_teacher_segmentation(
         load_encoder(str(context.inputs["model"]), device=context.device),
         [read_waveform(row, manifest) for row in rows[:: max(1, len(rows) // config.measured_items)]],
@@ -186,15 +187,15 @@ def train_second(context: Context) -> None:
         config.merge_range,
     )
     context.say(
-        f"silence by {cutting.silence_by} ({cutting.separation:.1f} deviations apart), "
-        "segments merged from a cosine of {:.2f} to {:.2f}".format(*cutting.merge_range)
+        f"silence by {cutting.silence_by} (separation {cutting.separation:.1f} deviations), "
+        "segments merged above a cosine of {:.2f} to {:.2f}".format(*cutting.merge_range)
     )
     _train(context, partial(second_objective, cutting))
     write_json(context.output("teacher.json"), cutting)
 
 
 def second_objective(cutting: TeacherSegmentation, context: Context) -> Objective:
-    """Segments of the teacher itself."""
+    """Objective with the teacher's own segments."""
     segments = cutting.settings(_seeds(context))
     return _objective(context, context.inputs["model"], segments, segments)
 
@@ -212,8 +213,8 @@ def _train(context: Context, make_objective: Callable[[Context], Objective]) -> 
     train_stage(context, make_objective, config.loop, processes=config.processes, tensorboard=config.tensorboard)
 
 
-def _objective(context: Context, folder: Path, learnt: dict[str, Any], judged: dict[str, Any]) -> Objective:
-    """A student that begins as its teacher does, with the segments to learn from and those to judge by."""
+def _objective(context: Context, folder: Path, training: dict[str, Any], validation: dict[str, Any]) -> Objective:
+    """A student initialised from its teacher, with the segments for training and validation."""
     from speechkit.encoders.pretraining.batches import WaveformBatches
     from speechkit.encoders.pretraining.objective import pretraining
     from speechkit.syllables.self_distillation import SelfSegmentation
@@ -227,10 +228,10 @@ def _objective(context: Context, folder: Path, learnt: dict[str, Any], judged: d
 
     student, teacher = SyllableEncoder(folder, train_front=config.train_front), SyllableEncoder(folder)
     noises = recorded_noises(context.inputs["noise_manifest"]) if "noise_manifest" in context.inputs else []
-    family, judge = (
+    family, validator = (
         SelfSegmentation(student, teacher, **segments, mixing=config.mixing, noises=noises, seed=config.loop.seed)
-        for segments in (learnt, judged)
+        for segments in (training, validation)
     )
     if not family.groups()[0]:
-        raise UserError("nothing of the encoder learns; keep at least one layer")
-    return pretraining(family, batches("train"), family.save, batches("dev"), config.judged_batches, judge)
+        raise UserError("no weight of the encoder is trained; keep at least one layer with seeds.layers")
+    return pretraining(family, batches("train"), family.save, batches("dev"), config.judged_batches, validator)

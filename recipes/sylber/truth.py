@@ -1,4 +1,4 @@
-"""Stages 2 and 3: silver syllables of the utterances to choose and to judge by."""
+"""Stages 2 and 3: silver syllables of the tuning and test utterances, from forced alignment."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from speechkit.pipeline import SHARED, Drop, Worker
 
 
 class SilverConfig(msgspec.Struct, frozen=True):
-    """How far a word may begin, in seconds, from where the CTC model heard it, before an utterance is left out."""
+    """Largest difference of a word's begin between both alignments, in seconds; utterances above it are dropped."""
 
     lang: Annotated[str, SHARED] = "en"
     max_deviation: Annotated[float, msgspec.Meta(gt=0)] = 0.5
 
 
 class AlignSilver(Worker):
-    """Phones and syllables between the words of an utterance."""
+    """Aligns phones and syllables inside the words of an utterance."""
 
     def setup(self, device: str) -> None:
         """Load the aligner."""
@@ -28,7 +28,7 @@ class AlignSilver(Worker):
         self.aligner = PhoneAligner(self.config.lang)
 
     def process(self, batch: list[Utterance]) -> list[Utterance | Drop]:
-        """The rows with the tiers ``word``, ``phone`` and ``syllable``."""
+        """Add the tiers ``word``, ``phone`` and ``syllable`` to the rows."""
         return [self._align(row) for row in batch]
 
     def _align(self, row: Utterance) -> Utterance | Drop:
@@ -37,7 +37,7 @@ class AlignSilver(Worker):
 
         try:
             waveform = read_waveform(row, self.inputs["truth_manifest"])
-            # The recogniser of another language would say nothing about where words begin.
+            # The recogniser is English: its word times are no check in other languages.
             timed = (row.alignment or {}).get("word") if self.config.lang == "en" else None
             silver = align_silver(self.aligner, waveform, (row.text or "").split(), timed)
         except AudioError as error:
@@ -45,7 +45,7 @@ class AlignSilver(Worker):
         except AlignmentError as error:
             return Drop("no_alignment", str(error))
         if silver.worst_seconds is not None and silver.worst_seconds > self.config.max_deviation:
-            return Drop("disagreement", f"a word begins {silver.worst_seconds:.2f} s from where the CTC model heard it")
+            return Drop("disagreement", f"the two alignments of a word differ by {silver.worst_seconds:.2f} s")
         custom = {
             **(row.custom or {}),
             "silver": {

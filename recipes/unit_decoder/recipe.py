@@ -1,4 +1,4 @@
-"""Prepare, units and frames, training, resynthesis, judging and a page: stages 1 to 8."""
+"""Stages 1 to 8: data, units and frames, training, resynthesis, scores and a page."""
 
 from __future__ import annotations
 
@@ -68,6 +68,6 @@ recipe = Recipe(
         clips_stage(5),
         *judging_stages(6, "units"),
     ),
-    description="Learn to make units or syllable tokens audible, and judge what is heard of them.",
+    description="Train a decoder from units or syllable tokens to speech, and score its resynthesis.",
     next_command="speechkit units say UNITS --decoder {exp}/03-train/current/model -o said",
 )

@@ -1,4 +1,4 @@
-"""Stage 3: the flow learns the frames of units."""
+"""Stage 3: training of the flow from units to frames."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class TrainConfig(msgspec.Struct, frozen=True):
 
     Attributes:
         flow: the transformer.
-        speaker: how a recording of the speaker is heard; None for one voice.
-        prompt_seconds: of such a recording.
-        sampling: unless another is asked for.
-        batch_frames: longest utterance of a batch times their number.
-        drop: share of items without units, for guidance.
-        half: store float16.
+        speaker: encoder of a recording of the speaker; None for a single voice.
+        prompt_seconds: duration of such a recording.
+        sampling: default settings of the sampler.
+        batch_frames: size of a padded batch: number of utterances times the longest.
+        drop: probability of training an item without its units, for classifier-free guidance.
+        half: store float16 weights.
     """
 
     codebook: Annotated[str, SHARED] = "embedded-100"
@@ -49,14 +49,14 @@ class TrainConfig(msgspec.Struct, frozen=True):
 
 
 def train(context: Context) -> None:
-    """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
+    """Train as configured; an interrupted run resumes from its checkpoint."""
     from speechkit.training import train_stage
 
     train_stage(context, objective, context.config.loop, processes=context.config.processes)
 
 
 def objective(context: Context) -> Objective:
-    """The decoder on the frames of stage 2."""
+    """The decoder with the frames of stage 2."""
     import torch
 
     from speechkit.tts.flow_training import FlowItems, flow_objective, speaker_prompts
@@ -75,15 +75,15 @@ def objective(context: Context) -> Objective:
         )
     )
     rows: list[Utterance] = list(context.read("features"))
-    totals = np.ones((2, units_of.clusters))  # frames and runs of each unit, as if each had been heard once
+    totals = np.ones((2, units_of.clusters))  # frames and runs of each unit, with one pseudo-count
 
     def items(part: str) -> FlowItems:
         chosen = [row for row in rows if (row.custom or {})["part"] == part]
         stored = [read_record_arrays(context.inputs["features"], row.features or "") for row in chosen]
-        units = [np.asarray(each["units"]) for each in stored]
+        units = [np.asarray(arrays["units"]) for arrays in stored]
         if part == "train":
-            for each in units:
-                runs, durations = deduplicate(each)
+            for sequence in units:
+                runs, durations = deduplicate(sequence)
                 np.add.at(totals[0], runs, durations)
                 np.add.at(totals[1], runs, 1)
         prompts = None
@@ -95,13 +95,13 @@ def objective(context: Context) -> Objective:
             named = [torch.from_numpy(units[index].astype(np.int64)) for index in indices]
             return {"units": torch.nn.utils.rnn.pad_sequence(named, batch_first=True)}
 
-        return FlowItems([each["frames"] for each in stored], others, prompts)
+        return FlowItems([arrays["frames"] for arrays in stored], others, prompts)
 
-    learnt = items("train")
+    training = items("train")
     decoder.unit_frames.copy_(torch.from_numpy(totals[0] / totals[1]))
     return flow_objective(
         decoder,
-        learnt,
+        training,
         items("dev") if any((row.custom or {})["part"] == "dev" for row in rows) else None,
         lambda folder: decoder.save_pretrained(folder, half=config.half),
         batch_frames=config.batch_frames,

@@ -1,4 +1,4 @@
-"""Stages 9 and 11: pairs said by voices, and the table of what models find of them."""
+"""Stages 9 and 11: synthetic minimal pairs, and the accuracies of models on them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from speechkit.pipeline import Context
 
 
 def pairs(context: Context) -> None:
-    """Words and sentences by every voice, and official sets."""
+    """Synthesise words and sentences with every voice, and add official sets."""
     from speechkit.tts.espeak import phone_names
     from speechkit.tts.voice import load_voice
 
@@ -16,7 +16,7 @@ def pairs(context: Context) -> None:
 
 
 def judge(context: Context) -> None:
-    """Accuracies, and their table."""
+    """Compute the accuracies and write their table."""
     from speechkit.io.atomic import write_json, write_text
     from speechkit.report.unit_pairs_table import pairs_markdown
 

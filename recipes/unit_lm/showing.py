@@ -1,4 +1,4 @@
-"""Stages 7 and 8: continuations made audible, and the page."""
+"""Stages 7 and 8: continuations, synthesised if there is a decoder, and the page."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from speechkit.runtime import item_seed
 
 
 def speak(context: Context) -> None:
-    """Continue the test, and say some of it where there is a decoder."""
-    found = continued(context)
+    """Continue prompts of the test set, and synthesise some continuations if there is a decoder."""
+    continuations = continued(context)
     if context.config.decoder is None:
         return
     from speechkit.io.audio import write_audio
@@ -25,10 +25,10 @@ def speak(context: Context) -> None:
     spec = read_vocabulary(context)
     decoder = load_unit_decoder(context.config.decoder, context.device)
     vocoder: Any = load_vocoder(context.config.vocoder, context.device)
-    for prompt, row in ((each.prompt, each.sequence) for each in found):
+    for prompt, row in ((continuation.prompt, continuation.sequence) for continuation in continuations):
         units: list[int] = [*prompt.units, *row.units]
         durations: list[int] | None = [*prompt.durations, *row.durations]
-        if spec.merges is not None:  # how long the units inside a token last, nobody said
+        if spec.merges is not None:  # tokens have no durations of their units
             units, durations = spec.merges.decode(units), None
         frames = decoder.frame_units(units, durations)
         speech = say_units(decoder, vocoder, frames, None, item_seed(context.seed, row.id))
@@ -41,10 +41,10 @@ def report(context: Context) -> None:
     from speechkit.report.unit_lm_page import markdown, write_unit_lm_page
 
     costs = msgspec.json.decode(context.inputs["costs"].read_bytes(), type=Costs)
-    said = msgspec.json.decode(context.inputs["degeneration"].read_bytes(), type=Continued)
-    found = UnitLmReport(costs.systems, costs.savings, costs.entropy_bits_per_second, said)
-    write_json(context.output("report.json"), found)
-    write_text(context.output("table.md"), markdown(found))
-    write_unit_lm_page(context.output("report.html"), found)
-    best = min(costs.systems, key=lambda each: each.bits_per_second)
+    continuations = msgspec.json.decode(context.inputs["degeneration"].read_bytes(), type=Continued)
+    results = UnitLmReport(costs.systems, costs.savings, costs.entropy_bits_per_second, continuations)
+    write_json(context.output("report.json"), results)
+    write_text(context.output("table.md"), markdown(results))
+    write_unit_lm_page(context.output("report.html"), results)
+    best = min(costs.systems, key=lambda system: system.bits_per_second)
     context.main_figure = f"{best.system}: {best.bits_per_second:.1f} bits/s of unseen speakers' units"

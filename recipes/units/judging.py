@@ -1,4 +1,4 @@
-"""Shorten units by acoustic BPE and judge them: stages 5 and 6, each with its settings before its function."""
+"""Stages 5 and 6: acoustic BPE of the units, and scores."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ PICTURE_SECONDS = 5.0
 
 
 class BpeConfig(msgspec.Struct, frozen=True):
-    """Which units are shortened.
+    """Acoustic BPE.
 
     Attributes:
-        bpe_clusters: K of the codebooks; all when empty.
-        sizes: numbers of tokens at which the curve is measured; the last one is how many are learnt.
-        ngram_order: n-grams of order 1 to this are taught by the training units, and by their tokens at each size, and
-            measured on those of the test; none with 0.
+        bpe_clusters: K of the codebooks whose units are merged; all if empty.
+        sizes: vocabulary sizes at which the curve is measured; the largest is the size of the result.
+        ngram_order: n-gram models of order 1 to this are trained on the training units and tokens of each size, and
+            measured on those of the test set; 0 for none.
     """
 
     bpe_clusters: tuple[Positive, ...] = ()
@@ -40,7 +40,7 @@ class BpeConfig(msgspec.Struct, frozen=True):
 
 
 def shorten(context: Context) -> None:
-    """Acoustic BPE, learnt on the training units and measured on the test units."""
+    """Learn acoustic BPE from the training units and measure it on the test units."""
     from speechkit.units.acoustic_bpe import learn_bpe
     from speechkit.units.sequences import read_sequences
 
@@ -96,14 +96,14 @@ def _point(
 
 
 class ScoreConfig(msgspec.Struct, frozen=True):
-    """How units are judged.
+    """Scores of units.
 
     Attributes:
-        phones_manifest: alignments of the test recordings by their ids, as `recipes/sylber` makes them; without it the
-            alignments of the test manifest itself are taken, where it has them.
-        tier: of the alignments, to compare units with: ``phone``, ``char``, ``syllable`` …
-        pictures: test recordings to draw.
-        picture_clusters: K of the units that are drawn and of the curve; the smallest when it is not there.
+        phones_manifest: alignments of the test recordings by id, such as those of `recipes/sylber`; by default the
+            alignments of the test manifest, if it has any.
+        tier: tier of the alignments to compare units with: ``phone``, ``char``, ``syllable`` …
+        pictures: number of test recordings to draw.
+        picture_clusters: K of the drawn units and of the curve; the smallest K if there is no such codebook.
     """
 
     phones_manifest: Annotated[str | None, SHARED] = None
@@ -113,7 +113,7 @@ class ScoreConfig(msgspec.Struct, frozen=True):
 
 
 def score(context: Context) -> None:
-    """Judge every quantizer, and write the tables and pictures."""
+    """Score every quantizer, and write the tables and pictures."""
     from speechkit.io.atomic import write_json, write_text
     from speechkit.report.units_page import markdown, write_units_page
     from speechkit.units.frame_labels import aligned_labels
@@ -136,8 +136,8 @@ def score(context: Context) -> None:
         lengths = {name: len(units) for name, units in parts[0].items()}
         rate = systems.frames_per_second
         labels = aligned_labels(aligned.values(), config.tier, lengths, source, rate) if aligned else None
-        judged, frames = score_quantizer(streams, parts, system, explained[system], labels, rate)
-        scores += judged
+        new_scores, frames = score_quantizer(streams, parts, system, explained[system], labels, rate)
+        scores += new_scores
         if system.clusters == drawn_size:
             drawn[system.name] = frames
         context.progress.update(number, len(systems.quantizers))
@@ -189,7 +189,7 @@ def _pictures(
 
 
 def _aligned(context: Context, rows: Mapping[str, Utterance]) -> tuple[dict[str, Utterance], Path]:
-    """Test recordings with the tier, from the phones manifest or their own; none where the tests have no alignment."""
+    """Test recordings with the tier, from the phones manifest or the test manifest; none if there are no alignments."""
     path = context.inputs.get("phones_manifest")
     tier = context.config.tier
     source = Path(path) if path else Path(context.inputs["test_manifest"])

@@ -1,4 +1,4 @@
-"""Encode, cluster, assign, shorten and judge: stages 1 to 6, each with its settings before its function."""
+"""Stages 1 to 6: data, features, codebooks, units, acoustic BPE and scores."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from speechkit.units.training import BATCH_FRAMES
 
 from .judging import PARTS, BpeConfig, ScoreConfig, score, shorten
 
-# The audio of later stages is where the manifests of the first one say.
+# Later stages read the audio through the manifests of the first stage.
 TRAIN, TEST = (external(f"{part}_manifest", schema=Utterance, of="prepare") for part in ("train", "test"))
 
 
 def prepare(context: Context) -> None:
-    """Choose the recordings; a speaker who judges teaches nothing."""
+    """Choose the recordings; test speakers are not used for training."""
     train, test = held_out(context)
     context.write("test.jsonl", test)
     context.write("recordings.jsonl", [*_marked(train, "train"), *_marked(test, "test")])
@@ -54,7 +54,7 @@ def _marked(rows: Sequence[Utterance], part: str) -> Iterator[Utterance]:
 
 
 class FeaturesConfig(msgspec.Struct, frozen=True):
-    """The encoder, by name, its layers, and the format in which frames are kept."""
+    """The encoder, its layers, and the format of the stored frames."""
 
     encoder: Annotated[str, SHARED] = "embedded"
     layers: Layers = (3,)
@@ -64,14 +64,14 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
 
 
 class CodebooksConfig(msgspec.Struct, frozen=True):
-    """The codebooks of every kind and K, for each layer that was encoded.
+    """Codebooks of every kind and K for each layer.
 
     Attributes:
-        kinds: ``k-means`` as ``kmeans`` says, ``spherical`` on frames of length one, ``residual`` and ``product`` with
-            ``codebooks`` codebooks of K units each.
-        clusters: K, one by one.
-        codebooks: of a residual or product quantizer.
-        kmeans: everything else; ``clusters`` in it is not looked at.
+        kinds: ``k-means`` with the settings of ``kmeans``, ``spherical`` on frames of unit length, ``residual`` and
+            ``product`` with ``codebooks`` codebooks of K units each.
+        clusters: values of K.
+        codebooks: number of codebooks of a residual or product quantizer.
+        kmeans: all other settings; its ``clusters`` is ignored.
     """
 
     clusters: Clusters = (50, 100, 200, 500)
@@ -81,7 +81,7 @@ class CodebooksConfig(msgspec.Struct, frozen=True):
 
 
 def cluster(context: Context) -> None:
-    """A quantizer for each layer, kind and K, of the training speech; those that are done survive an interruption."""
+    """Train a quantizer for each layer, kind and K; finished ones survive an interruption."""
     from speechkit.units.training import train_quantizer
 
     config, features = context.config, context.inputs["features"]
@@ -96,12 +96,12 @@ def cluster(context: Context) -> None:
     for number, system in enumerate(systems.quantizers, 1):
         done = context.scratch / system.folder
         if (done / "done").is_file():
-            context.log(f"{system.name}: was done")
+            context.log(f"{system.name}: already trained")
         else:
             store = FeatureStore(features, system.layer, "train")
             size = max(config.kmeans.sample_frames, system.clusters)
-            how = {"clusters": system.clusters, "sample_frames": size, "seed": context.seed % 2**31}
-            settings = msgspec.structs.replace(config.kmeans, **how)
+            values = {"clusters": system.clusters, "sample_frames": size, "seed": context.seed % 2**31}
+            settings = msgspec.structs.replace(config.kmeans, **values)
             try:
                 train_quantizer(store, system.kind, settings, config.codebooks, context.log, stop_if_asked).save(done)
             except UserError as error:
@@ -114,7 +114,7 @@ def cluster(context: Context) -> None:
 
 
 def assign(context: Context) -> None:
-    """Name every frame: units with durations for each quantizer, codebook and part."""
+    """Assign frames to units, with durations, for each quantizer, codebook and part."""
     from speechkit.io.atomic import write_json
     from speechkit.units.quantizers import open_quantizer
     from speechkit.units.sequences import quantize_recording, write_sequences
@@ -139,7 +139,7 @@ def assign(context: Context) -> None:
 
 
 def check(configs: Mapping[str, Any]) -> Iterator[str]:
-    """Codebooks that are to be shortened and will not be there."""
+    """Errors of settings of acoustic BPE that name no codebook."""
     bpe, codebooks = configs.get("bpe"), configs.get("codebooks")
     if bpe is None or codebooks is None:
         return
@@ -217,5 +217,5 @@ recipe = Recipe(
         ),
     ),
     check=check,
-    description="Turn speech into discrete units by k-means, and tell what they are worth.",
+    description="Turn speech into discrete units by k-means, and score them.",
 )

@@ -1,4 +1,4 @@
-"""Prepare, target frames, text2vec, the test spoken, its scores and their page: stages 1 to 8."""
+"""Stages 1 to 8: data, target frames, training of text2vec, synthesis of the test texts, scores and a page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from speechkit.tts.vocoder.load import vocoder_digest
 from .speaking import SpeakConfig, SpeakTest
 from .stages import PARTS, PREPARE_DROPS, TrainConfig, VoiceDataConfig, prepare, train
 
-# The audio of later stages is where the manifests of the first one say.
+# Later stages read the audio through the manifests of the first stage.
 MANIFESTS = tuple(external(f"{part}_manifest", schema=Utterance) for part in PARTS)
 AUDIO = tuple(external(f"{part}_manifest", schema=Utterance, of="prepare") for part in PARTS)
 
@@ -73,6 +73,6 @@ recipe = Recipe(
         clips_stage(5),
         *judging_stages(6, "wavthruvec", "WavThruVec"),
     ),
-    description="Learn to speak: text to the frames that a vocoder takes, without alignments.",
+    description="Train text2vec: from text to the input frames of a vocoder, without given alignments.",
     next_command="speechkit say TEXT --voice {exp}/03-train/current/model -o said.wav",
 )

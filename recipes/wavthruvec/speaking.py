@@ -1,4 +1,4 @@
-"""Stage 4: the test's texts spoken."""
+"""Stage 4: synthesis of the test texts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from speechkit.tts.stages import Say
 
 
 class SpeakConfig(msgspec.Struct, frozen=True):
-    """How the texts are spoken.
+    """Synthesis of the test texts.
 
     Attributes:
-        vocoder: a folder of `recipes/vocoder`, or ``embedded``; it must take the frames that text2vec makes.
+        vocoder: a folder of `recipes/vocoder`, or ``embedded``; its input must be the frames of text2vec.
         speed: 2 is twice as fast.
-        pause_seconds: between sentences.
+        pause_seconds: pause between sentences.
     """
 
     vocoder: Annotated[str, SHARED] = "embedded"
@@ -26,7 +26,7 @@ class SpeakConfig(msgspec.Struct, frozen=True):
 
 
 class SpeakTest(Say):
-    """Each text by the model of stage 3 and the vocoder."""
+    """Synthesise texts with the model of stage 3 and the vocoder."""
 
     def setup(self, device: str) -> None:
         """Load both.

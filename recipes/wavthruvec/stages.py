@@ -1,4 +1,4 @@
-"""Stages 1 and 3: which texts are learnt, with what symbols, and the training of text2vec."""
+"""Stages 1 and 3: utterances with their symbols, and training of text2vec."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class VoiceDataConfig(msgspec.Struct, frozen=True):
-    """Which utterances, and how their texts become symbols.
+    """Utterances, and the conversion of their texts to symbols.
 
     Attributes:
-        train_manifest: utterances to learn from.
-        dev_manifest: others, to watch the training.
-        test_manifest: others, to be judged by.
-        lang: of the texts.
+        train_manifest: training utterances.
+        dev_manifest: validation utterances.
+        test_manifest: test utterances.
+        lang: language of the texts.
         units: ``letters``, or ``phonemes`` by the program espeak-ng.
-        dictionary: of phones of words, for ``letters``: a file of lines ``word PHONE PHONE``, or ``pocketsphinx``
-            for the English one that comes with it (extra ``align``).
-        min_seconds: of an utterance.
-        max_seconds: of an utterance.
+        dictionary: pronunciations of words, for ``letters``: a file of lines ``word PHONE PHONE``, or ``pocketsphinx``
+            for its English dictionary (extra ``align``).
+        min_seconds: shorter utterances are dropped.
+        max_seconds: longer utterances are dropped.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
@@ -51,9 +51,9 @@ class VoiceDataConfig(msgspec.Struct, frozen=True):
 
 
 def prepare(context: Context) -> None:
-    """Keep what can be learnt, spelled out, with its part of the corpus; list the symbols of the training texts.
+    """Keep usable utterances of each part, and list the symbols of the training texts.
 
-    An utterance of dev or test with a symbol that training never had is left out: the model cannot know it.
+    Validation and test utterances with symbols that the training texts lack are dropped.
     """
     config = context.config
     for part in PARTS:
@@ -63,7 +63,7 @@ def prepare(context: Context) -> None:
     front_end = TextFrontEnd(TextConfig(config.lang, config.units), dictionary)
     known: dict[str, None] = dict.fromkeys(front_end.symbols)
 
-    def kept(part: str) -> Iterator[Utterance]:
+    def usable(part: str) -> Iterator[Utterance]:
         for row in context.read(f"{part}_manifest"):
             if not (row.text or "").strip():
                 context.drop(row.id, "no_text")
@@ -88,7 +88,7 @@ def prepare(context: Context) -> None:
 
     def all_parts() -> Iterator[Utterance]:
         for part in PARTS:
-            for row in kept(part):
+            for row in usable(part):
                 if part == "test":
                     texts.append(TextRow(id=row.id, text=row.text or ""))
                 yield row
@@ -103,13 +103,13 @@ class TrainConfig(msgspec.Struct, frozen=True):
     """The model and its training.
 
     Attributes:
-        sizes: of the model.
-        weights: of the losses.
-        letters_share: of the words that the dictionary knows, those which are learnt by their letters.
-        batch_seconds: of the longest utterance of a batch times their number.
-        judged_batches: of dev; 0 for none.
-        half: write float16.
-        processes: of this machine that train together, 0: one for each GPU.
+        sizes: sizes of the model.
+        weights: weights of the losses.
+        letters_share: share of the words of the dictionary that are trained as letters.
+        batch_seconds: size of a padded batch: number of utterances times the longest.
+        judged_batches: number of validation batches; 0 for none.
+        half: store float16 weights.
+        processes: parallel processes on this machine, 0: one for each GPU.
     """
 
     sizes: Text2VecSizes = Text2VecSizes()
@@ -124,7 +124,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
 
 
 def train(context: Context) -> None:
-    """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
+    """Train as configured; an interrupted run resumes from its checkpoint."""
     from speechkit.training import train_stage
 
     config: TrainConfig = context.config
@@ -132,7 +132,7 @@ def train(context: Context) -> None:
 
 
 def objective(context: Context) -> Objective:
-    """The model of the configuration on the rows of stage 2."""
+    """The configured model with the frames of stage 2."""
     from speechkit.tts.text2vec_training import text2vec_objective
 
     config: TrainConfig = context.config

@@ -31,14 +31,14 @@ AGES = ((12, "child to 12"), (17, "13 to 17"), (200, "adult"))
 
 
 class SelectConfig(msgspec.Struct, frozen=True):
-    """What is recognised.
+    """Selection of utterances.
 
     Attributes:
         manifest: utterances with texts, as `speechkit prepare` writes them.
-        max_utterances: so many are drawn by the seed where there are more; 0 takes all.
-        speakers: only these, with commas between them; all where empty.
-        unseen_speakers: speakers that a recogniser was not trained on, with commas between them: the others get
-            ``heard_in_training`` "possibly", so that their rates stand apart.
+        max_utterances: larger sets are sampled to this number; 0 for all.
+        speakers: speakers to select, separated by commas; all if empty.
+        unseen_speakers: speakers that no recogniser was trained on, separated by commas. All others get
+            ``heard_in_training`` "possibly", so that rates are reported separately.
     """
 
     manifest: Annotated[str | None, SHARED] = None
@@ -48,7 +48,7 @@ class SelectConfig(msgspec.Struct, frozen=True):
 
 
 def select(context: Context) -> None:
-    """Utterances with a text, a share of them where many, with the groups that they are reported in."""
+    """Select utterances with a text, and add the fields by which rates are broken down."""
     config = context.config
     if not config.manifest:
         raise ConfigError("no manifest; give manifest=FILE, as speechkit prepare writes it")
@@ -81,19 +81,19 @@ def _names(text: str) -> set[str]:
 
 def _groups(row: Utterance, unseen: set[str]) -> dict[str, Any]:
     given = row.custom or {}
-    found = {name: str(given[name]) for name in ("sex", "gender", "accent") if given.get(name)}
+    groups = {name: str(given[name]) for name in ("sex", "gender", "accent") if given.get(name)}
     age = given.get("age")
     if isinstance(age, int):
-        found["age"] = next(name for limit, name in AGES if age <= limit)
+        groups["age"] = next(name for limit, name in AGES if age <= limit)
     elif age:
-        found["age"] = str(age)
+        groups["age"] = str(age)
     if unseen:
-        found["heard_in_training"] = "no" if row.speaker in unseen else "possibly"
-    return found
+        groups["heard_in_training"] = "no" if row.speaker in unseen else "possibly"
+    return groups
 
 
 class RecognizeConfig(msgspec.Struct, frozen=True):
-    """Which recognisers: names of `speechkit transcribe` or ``pocketsphinx``, each NAME or LABEL=NAME, with commas."""
+    """Recognisers of `speechkit transcribe` or ``pocketsphinx``, as NAME or LABEL=NAME, separated by commas."""
 
     recognizers: Annotated[str, SHARED] = "embedded"
     lang: str = "en"
@@ -101,7 +101,7 @@ class RecognizeConfig(msgspec.Struct, frozen=True):
 
 
 class Recognize(Worker):
-    """What each recogniser hears in an utterance."""
+    """Recognises utterances with each recogniser."""
 
     def setup(self, device: str) -> None:
         """Load them."""
@@ -112,19 +112,19 @@ class Recognize(Worker):
 
     def process(self, batch: list[Utterance]) -> list[Utterance | Drop]:
         """The utterances with ``custom.heard``: text by recogniser."""
-        return [self._heard(row) for row in batch]
+        return [self._recognized(row) for row in batch]
 
-    def _heard(self, row: Utterance) -> Utterance | Drop:
+    def _recognized(self, row: Utterance) -> Utterance | Drop:
         path = Path(self.inputs["manifest"]).parent / row.audio_filepath
         try:
-            heard = {label: transcribe(row, path) for label, transcribe in self.transcribers.items()}
+            texts = {label: transcribe(row, path) for label, transcribe in self.transcribers.items()}
         except AudioError as error:
             return Drop("unreadable_audio", str(error))
-        return msgspec.structs.replace(row, custom={**(row.custom or {}), "heard": heard})
+        return msgspec.structs.replace(row, custom={**(row.custom or {}), "heard": texts})
 
 
 class ScoreConfig(msgspec.Struct, frozen=True):
-    """How the texts are scored; ``groups`` are fields of ``custom`` with commas between them."""
+    """Scoring; ``groups`` are fields of ``custom``, separated by commas."""
 
     normalizers: str = "english,simple"
     by: Literal["utterance", "speaker"] = "speaker"
@@ -133,7 +133,7 @@ class ScoreConfig(msgspec.Struct, frozen=True):
 
 
 def score(context: Context) -> None:
-    """Rates under every normaliser, with intervals, pairs and groups; one page."""
+    """Compute error rates under every normaliser, with intervals, pairs and groups, and write the page."""
     from speechkit.io.atomic import write_json
     from speechkit.metrics.comparison import compare
     from speechkit.metrics.sides import Sides
@@ -143,8 +143,8 @@ def score(context: Context) -> None:
     config = context.config
     rows = list(context.read("heard"))
     references = [Transcript(row.id, row.text, row.speaker, groups=_shown_groups(row)) for row in rows]
-    heard = {row.id: (row.custom or {})["heard"] for row in rows}
-    texts = {label: {row_id: by_label[label] for row_id, by_label in heard.items()} for label in heard[rows[0].id]}
+    by_id = {row.id: (row.custom or {})["heard"] for row in rows}
+    texts = {label: {name: by_label[label] for name, by_label in by_id.items()} for label in by_id[rows[0].id]}
     sides = Sides(references, texts, [])
     known = {name for reference in references for name in reference.groups}
     by: Literal["utterance", "speaker"] = config.by if all(row.speaker for row in rows) else "utterance"

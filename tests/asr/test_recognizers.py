@@ -262,7 +262,7 @@ def test_wrong_names_and_options_are_one_sentence(tmp_path):
         load_recognizer(lang="hi")
     with pytest.raises(UserError, match="no option beam"):
         load_recognizer(beam=3)
-    with pytest.raises(UserError, match="longer than the model"):
+    with pytest.raises(UserError, match="at most the model"):
         load_recognizer(window_seconds=40.0)
     with pytest.raises(UserError, match="no such file"):
         load_recognizer("words:nowhere.ctm")

@@ -85,7 +85,7 @@ def test_what_is_left_out_is_listed_and_the_command_ends_with_2(folders, capsys)
         (["ref", "a", "--by", "speaker"], "has no speaker"),
         (["ref", "a", "--confidence", "2"], "confidence is 2"),
         (["ref", "a", "--asr", "embedded"], "have no texts"),
-        (["empty", "a"], "holds no tracks that can be told apart"),
+        (["empty", "a"], "holds no tracks in a known layout"),
     ],
 )
 def test_bad_input_is_one_sentence(folders, capsys, arguments, sentence):

@@ -258,7 +258,7 @@ def test_a_split_knows_no_order_of_rows_leaks_nothing_and_leaves_no_part_empty(m
     targets = parse_targets(into)
     components = slow_components(rows, by)
     if len(components) < len(targets):
-        with pytest.raises(UserError, match=f"fall into {len(components)} separate part"):
+        with pytest.raises(UserError, match=f"form {len(components)} separate part"):
             split_rows(rows, targets, by=by)
         return
     split = split_rows(rows, targets, by=by)
@@ -328,7 +328,7 @@ def test_what_cannot_be_split_is_said(tmp_path):
     with pytest.raises(UserError, match=r"m\.jsonl:2: 'b' has no speaker"):
         split_manifest(tmp_path / "m.jsonl", tmp_path / "o", targets)
     with pytest.raises(
-        UserError, match=r"train, test without.*leak: 2 utterances fall into 1 separate part.*recording"
+        UserError, match=r"train, test without.*leak: 2 utterances form 1 separate part.*recording"
     ):
         split_manifest(tmp_path / "m.jsonl", tmp_path / "o", targets, by=("recording",))
     with pytest.raises(UserError, match="cannot split by colour"):

@@ -244,7 +244,7 @@ def test_kaldi_ids_that_would_meet_stay_apart_or_are_named(corpus, tmp_path):
     assert {row.id for row in back} == {"a b", "a_b"}
     assert len({row.speaker for row in back}) == 2
     write_manifest(corpus / "meet.jsonl", [full_row(id="x"), full_row(id="x", text="other")])
-    with pytest.raises(ManifestError, match=r"two utterances.*called 's1-x'"):
+    with pytest.raises(ManifestError, match=r"two utterances.*id 's1-x'"):
         convert(corpus / "meet.jsonl", tmp_path / "new", target_format="kaldi")
     assert not list((tmp_path / "new").glob("*"))
 

@@ -67,7 +67,7 @@ def test_a_list_of_another_length_is_refused(row):
     import msgspec
 
     wrong = msgspec.structs.replace(row, custom={"mixture": {"sources": ["a", "b"], "speakers": ["one"]}})
-    with pytest.raises(UserError, match="2 sources and 1 speakers"):
+    with pytest.raises(UserError, match="2 sources have 1 speakers"):
         mixture_of(wrong, "m.jsonl")
 
 

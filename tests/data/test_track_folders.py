@@ -65,7 +65,7 @@ def test_what_cannot_be_told_apart_is_an_error(tmp_path):
     with pytest.raises(UserError, match="both the same track of 'x'"):
         find_tracks(tmp_path / "two")
     touched(tmp_path / "none", "speech.wav")
-    with pytest.raises(UserError, match="no tracks that can be told apart"):
+    with pytest.raises(UserError, match="no tracks in a known layout"):
         find_tracks(tmp_path / "none")
     with pytest.raises(UserError, match="cannot be read"):
         find_tracks(tmp_path / "absent")

@@ -142,7 +142,7 @@ def test_a_folder_in_another_layout_says_what_is_wanted(run, tmp_path):
     for corpus in ("librimix", "wsj0_mix", "wham", "whamr"):
         with pytest.raises(UserError, match=r"wav8k/min/PART; give the folder"):
             run(corpus, tmp_path / "odd")
-    with pytest.raises(UserError, match="no tracks that can be told apart"):
+    with pytest.raises(UserError, match="no tracks in a known layout"):
         run("mixture_folder", tmp_path / "odd")
 
 

@@ -115,7 +115,7 @@ def test_one_cluster_serves_the_whole_run_and_standard_output_stays_clean(monkey
 
 
 def test_a_cluster_that_never_starts_is_one_sentence(monkeypatch):
-    with pytest.raises(SpeechkitError, match=r"4 tries \(TimeoutError: the raylet came too late\); .*--backend"):
+    with pytest.raises(SpeechkitError, match=r"4 attempts \(TimeoutError: the raylet came too late\); .*--backend"):
         run_on(StubbornRay(fails=99), monkeypatch)
 
 
@@ -204,7 +204,7 @@ def test_bad_shards_and_backends_are_refused(words):
         words.run(shard=(0, 2))
     with pytest.raises(UserError, match="choose inline, pool, ray"):
         words.run(backend="dask")
-    with pytest.raises(UserError, match="at least 1"):
+    with pytest.raises(UserError, match="give 1 or more"):
         words.run(backend="pool", workers=0)
     with pytest.raises(UserError, match="exclude each other"):
         words.run(shard=(1, 2), force=True)

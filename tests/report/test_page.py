@@ -306,6 +306,6 @@ def test_score_plot_looks_where_the_probabilities_are(run: Records, audio_root: 
 
     data = gather(run, title="t", audio_root=audio_root)
     high = msgspec.structs.replace(data, kept_scores=[0] * 950 + [40] * 50, rejected_scores=[1] + [0] * 999)
-    assert "1 lie further left" in distributions(high, [])[0][1]
+    assert "1 are below the axis" in distributions(high, [])[0][1]
     low = msgspec.structs.replace(high, rejected_scores=[400] + [0] * 999)
-    assert "further left" not in distributions(low, [])[0][1]
+    assert "below the axis" not in distributions(low, [])[0][1]

@@ -210,7 +210,7 @@ def test_voices_that_are_not_there_are_named(tmp_path, capfd):
 def test_a_named_voice_without_weights_says_what_to_do(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("speechkit.tts.voice.MODELS", tmp_path)
     said = refused(["say", "Hello.", "-o", str(tmp_path / "x.wav")], capfd)
-    assert "weights of the voice english are not there" in said
+    assert "weights of the voice english are missing" in said
 
 
 def test_options_that_contradict_are_refused_before_a_model_is_loaded(tmp_path, capfd):
@@ -307,7 +307,7 @@ def test_conversion_refuses_bad_references_and_other_encoders(vec2wav, voice, tm
         ["convert", source, *out, "--vocoder", str(voice / "vocoder"), "--to", her], capfd
     )
     assert "give 0 or more" in refused([*convert, her, "--neighbours", "-1"], capfd)
-    assert "neighbours are wanted" in refused([*convert, her, "--neighbours", "5000"], capfd)
+    assert "for 5000 neighbours" in refused([*convert, her, "--neighbours", "5000"], capfd)
 
 
 def test_neighbours_are_the_nearest_in_angle():
