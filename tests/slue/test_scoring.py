@@ -258,7 +258,7 @@ def test_the_score_of_entities_says_what_recognition_did_to_them(write, tmp_path
     entities = found.entities["wrong"]
     assert (entities.total("exact"), entities.total("near miss"), entities.gold) == (2, 1, 3)
     page = render_slue_page(tmp_path / "report.html", found).read_text()
-    assert "" in page
+    assert "Entities after recognition" in page
     assert "<b>roma" not in page
     without = write("without.tsv", "id\tpred_ner\nu1\tNone\nu2\tNone\nu3\tNone\n")
     assert score_files("ner", reference, [str(without)]).entities == {}
