@@ -1,7 +1,7 @@
-"""Speed and pitch as other people's programs change them.
+"""Changes of speed and pitch by other programs.
 
-What is learned from one implementation of a change may be its artefacts. Training hears two, and judging a third: the
-phase vocoder of `time_scale`, that of librosa, and ffmpeg, which repeats and leaves out pieces of the waveform.
+A network may learn the artefacts of one implementation. Training therefore uses two implementations, and evaluation a
+third: the phase vocoder of `time_scale`, that of librosa, and ffmpeg, which repeats and skips pieces of the waveform.
 
 Notation used for array shapes: S samples.
 """
@@ -19,11 +19,11 @@ from speechkit.io.arrays import Float
 
 SAMPLE_RATE = 16_000
 LEAST_SAMPLES = 2048
-"""Both programs look at windows of about so many; less than one is left as it is."""
+"""About the window length of both programs; shorter waveforms are not changed."""
 
 
 def stretch_by_librosa(waveform: Float, rate: float) -> Float:
-    """Speak ``rate`` times as fast at the same pitch, by librosa's phase vocoder: (S,) to (round(S / rate),).
+    """Change the tempo by a factor ``rate`` at the same pitch, by librosa's phase vocoder: (S,) to (round(S / rate),).
 
     Raises:
         MissingExtraError: if librosa is not installed.
@@ -35,7 +35,7 @@ def stretch_by_librosa(waveform: Float, rate: float) -> Float:
 
 
 def shift_pitch_by_librosa(waveform: Float, semitones: float) -> Float:
-    """Move all frequencies by ``semitones``, by librosa: (S,) to (S,).
+    """Shift the pitch by ``semitones``, by librosa: (S,) to (S,).
 
     Raises:
         MissingExtraError: if librosa is not installed.
@@ -47,7 +47,7 @@ def shift_pitch_by_librosa(waveform: Float, semitones: float) -> Float:
 
 
 def stretch_by_ffmpeg(waveform: Float, rate: float) -> Float:
-    """Speak ``rate`` times as fast at the same pitch, by ffmpeg's ``atempo``: (S,) to about S / rate.
+    """Change the tempo by the factor ``rate`` at constant pitch, by ffmpeg's ``atempo``: (S,) to about S / rate.
 
     Raises:
         MissingExtraError: if the ffmpeg program is not installed.
@@ -57,7 +57,7 @@ def stretch_by_ffmpeg(waveform: Float, rate: float) -> Float:
 
 
 def shift_pitch_by_ffmpeg(waveform: Float, semitones: float) -> Float:
-    """Move all frequencies by ``semitones``, by ffmpeg (resampled, then slowed down): (S,) to (S,).
+    """Shift the pitch by ``semitones``, by ffmpeg (resampled, then slowed down): (S,) to (S,).
 
     Raises:
         MissingExtraError: if the ffmpeg program is not installed.
@@ -73,7 +73,7 @@ def _filtered(waveform: Float, filters: str) -> Float:
     program = shutil.which("ffmpeg")
     if program is None:
         raise MissingExtraError(
-            "changes by ffmpeg need its program; install ffmpeg, or leave out the kinds that name it"
+            "perturbations by ffmpeg need its program; install ffmpeg, or leave out the kinds that name it"
         )
     samples = np.asarray(waveform, "<f4")
     if len(samples) < LEAST_SAMPLES:
@@ -83,5 +83,5 @@ def _filtered(waveform: Float, filters: str) -> Float:
     done = subprocess.run(command, input=samples.tobytes(), capture_output=True, check=False)
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise AudioError(f"ffmpeg cannot do {filters} ({lines[0] if lines else 'no message'}); install a newer one")
+        raise AudioError(f"ffmpeg cannot apply {filters} ({lines[0] if lines else 'no message'}); install a newer one")
     return np.frombuffer(done.stdout, "<f4").astype(np.float32)

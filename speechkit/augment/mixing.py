@@ -60,13 +60,13 @@ def mix(
     Source: Chen et al. 2022 (WavLM), utterance mixing.
     """
     augmented = []
-    for place, waveform in enumerate(waveforms):
+    for index, waveform in enumerate(waveforms):
         mixed = waveform
         if len(waveforms) > 1 and generator.random() < config.speaker:
             other = int(generator.integers(len(waveforms) - 1))
             mixed = add_speaker(
                 waveform,
-                waveforms[other + (other >= place)],
+                waveforms[other + (other >= index)],
                 generator.uniform(*config.speaker_db),
                 generator.uniform(0, config.speaker_silent),
                 bool(generator.random() < 0.5),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from speechkit.augment import foreign
 from speechkit.augment.rooms import RoomConfig, draw_response
 from speechkit.augment.time_scale import change_speaker, shift_pitch, stretch
-from speechkit.augment.waveforms import add_noise, heard_stretch, is_silent
+from speechkit.augment.waveforms import add_noise, audible_segment, is_silent
 from speechkit.errors import AudioError, ConfigError
 from speechkit.io.arrays import Float
 from speechkit.runtime import item_seed
@@ -150,8 +150,8 @@ def telephone(waveform: Float, band: tuple[float, float]) -> Float:
     clipped = np.clip(narrow, -1, 1)
     companded = np.sign(clipped) * np.log1p(MU * np.abs(clipped)) / np.log1p(MU)
     steps = np.round((companded + 1) / 2 * MU) / MU * 2 - 1
-    heard = np.sign(steps) * np.expm1(np.abs(steps) * np.log1p(MU)) / MU
-    wide = np.asarray(soxr.resample(heard, TELEPHONE_RATE, SAMPLE_RATE, quality="HQ"), np.float32)
+    expanded = np.sign(steps) * np.expm1(np.abs(steps) * np.log1p(MU)) / MU
+    wide = np.asarray(soxr.resample(expanded, TELEPHONE_RATE, SAMPLE_RATE, quality="HQ"), np.float32)
     return np.pad(wide[: len(waveform)], (0, max(0, len(waveform) - len(wide))))
 
 
@@ -202,7 +202,7 @@ def _noise(
     number = int(generator.integers(len(noises)))
     if is_silent(noises[number]):
         raise AudioError(f"noise {number + 1} of {len(noises)} is silent or not finite; remove it")
-    return add_noise(samples, heard_stretch(noises[number], len(samples), generator), ratio)
+    return add_noise(samples, audible_segment(noises[number], len(samples), generator), ratio)
 
 
 def _time_librosa(samples: Float, config: PerturbationConfig, generator: np.random.Generator, _: Any) -> Float:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from speechkit.augment.perturbations import made_noise, reverberate
 from speechkit.augment.rooms import RoomConfig, draw_responses
 from speechkit.augment.speaker_cuts import Cuts
-from speechkit.augment.waveforms import change_speed, fit_noise, heard_stretch
+from speechkit.augment.waveforms import audible_segment, change_speed, fit_noise
 from speechkit.errors import ConfigError, UserError
 from speechkit.io.arrays import Float
 
@@ -314,14 +314,14 @@ def _pieces(cuts: Cuts, speaker: int, needed: int, generator: np.random.Generato
     """A part of one cut if it is long enough, else whole cuts in sequence."""
     pieces: list[Float] = []
     names: list[str] = []
-    left = needed
-    while left > 0:
+    remaining = needed
+    while remaining > 0:
         cut = cuts.choose(speaker, generator)
-        begin = int(generator.integers(max(1, cuts.samples(cut) - left + 1)))
-        piece = cuts.piece(cut, begin, left)
+        begin = int(generator.integers(max(1, cuts.samples(cut) - remaining + 1)))
+        piece = cuts.piece(cut, begin, remaining)
         pieces.append(piece if len(piece) else np.zeros(1, np.float32))
         names.append(cuts.name(cut))
-        left -= len(pieces[-1])
+        remaining -= len(pieces[-1])
     return np.concatenate(pieces), tuple(names)
 
 
@@ -333,4 +333,4 @@ def _noise(
     if not len(noises):
         return fit_noise(speech, made_noise(len(speech), generator, rate), ratio)
     chosen = noises[int(generator.integers(len(noises)))]
-    return fit_noise(speech, heard_stretch(chosen, len(speech), generator), ratio)
+    return fit_noise(speech, audible_segment(chosen, len(speech), generator), ratio)

@@ -70,7 +70,7 @@ def is_silent(noise: NDArray[np.floating[Any]]) -> bool:
     return not len(noise) or not SILENT_POWER <= float(np.dot(noise, noise)) / len(noise) < np.inf
 
 
-def heard_stretch(noise: Float, length: int, generator: np.random.Generator) -> Float:
+def audible_segment(noise: Float, length: int, generator: np.random.Generator) -> Float:
     """A random audible part of a noise, at most ``length`` samples, wrapping around its end.
 
     If the first draw is silent, another is drawn among the audible parts.
@@ -83,8 +83,8 @@ def heard_stretch(noise: Float, length: int, generator: np.random.Generator) -> 
     sums = np.cumsum(np.concatenate([[0.0], np.square(np.concatenate([noise, noise[:length]]), dtype=np.float64)]))
     powers = (sums[length:-1] - sums[: -length - 1]) / length
     # The mean power of all parts is that of the whole, so at least one part is audible.
-    heard = np.flatnonzero(powers >= min(SILENT_POWER, float(powers.max())))
-    return np.roll(noise, -int(heard[generator.integers(len(heard))]))[:length]
+    audible = np.flatnonzero(powers >= min(SILENT_POWER, float(powers.max())))
+    return np.roll(noise, -int(audible[generator.integers(len(audible))]))[:length]
 
 
 def augment_waveform(
@@ -102,7 +102,7 @@ def augment_waveform(
     if generator.random() < config.noise:
         recorded = len(noises) and generator.random() < 0.6
         noise = noises[int(generator.integers(len(noises)))] if recorded else generator.standard_normal(len(waveform))
-        noise = heard_stretch(np.asarray(noise, np.float32), len(waveform), generator)
+        noise = audible_segment(np.asarray(noise, np.float32), len(waveform), generator)
         waveform = add_noise(waveform, noise, generator.uniform(*config.noise_db))
     if config.gain_db != (0.0, 0.0):
         loudness = 10 ** (generator.uniform(*config.gain_db) / 20)

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 def follows(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub id of a concept model.")],
-    context: Annotated[Path, typer.Argument(metavar="CONTEXT", help="A recording of what was said.")],
-    among: Annotated[list[Path], typer.Option("--among", help="A recording that may follow; give several.")],
-    encoder: Annotated[str, typer.Option(help="That the model takes frames of.")] = "embedded",
+    context: Annotated[Path, typer.Argument(metavar="CONTEXT", help="The recording to be continued.")],
+    among: Annotated[list[Path], typer.Option("--among", help="A candidate recording; give several.")],
+    encoder: Annotated[str, typer.Option(help="Encoder of the model's frames.")] = "embedded",
     pause: Annotated[float, typer.Option(min=0, help="Seconds of silence between two segments.")] = 0.25,
-    vad: Annotated[str, typer.Option(help="silero, or energy: what finds speech.")] = "silero",
-    draws: Annotated[int, typer.Option(min=1, help="Concepts drawn; the nearest of them counts.")] = 1,
+    vad: Annotated[str, typer.Option(help="Speech detector: silero or energy.")] = "silero",
+    draws: Annotated[int, typer.Option(min=1, help="Number of sampled concepts; the nearest one counts.")] = 1,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,

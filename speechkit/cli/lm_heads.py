@@ -14,21 +14,21 @@ from speechkit.cli.lm_units import Device, Json, Seed, Units, settings
 def heads(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub id of a unit model.")],
     units: Units,
-    out: Annotated[Path, typer.Option(help="Folder of the heads; an interrupted run goes on from it.")],
-    dev: Annotated[list[Path] | None, typer.Option(help="Units of other recordings, to look at.")] = None,
-    count: Annotated[int, typer.Option("--heads", help="Units that can be drafted one behind another.")] = 4,
-    rows: Annotated[int, typer.Option(help="Rows of a batch, each as long as the model's context.")] = 4,
+    out: Annotated[Path, typer.Option(help="Folder of the heads; an interrupted run resumes from it.")],
+    dev: Annotated[list[Path] | None, typer.Option(help="Units of validation recordings.")] = None,
+    count: Annotated[int, typer.Option("--heads", help="Number of units that can be drafted in sequence.")] = 4,
+    rows: Annotated[int, typer.Option(help="Rows per batch, each as long as the model's context.")] = 4,
     steps: Annotated[int, typer.Option(help="Most steps.")] = 500,
     minutes: Annotated[float | None, typer.Option(help="Most minutes.")] = None,
-    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 1e-3,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     half: Annotated[bool, typer.Option("--half", help="Store float16.")] = False,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Teach draft heads what a unit model would say next (Chimera); the model itself stays as it is.
+    """Train draft heads to predict the next units of a unit model (Chimera); the model itself is frozen.
 
-    speechkit lm sample MODEL --draft HEADS then draws by the model's own law, in fewer calls of it.
+    speechkit lm sample MODEL --draft HEADS then samples from the model's exact distribution in fewer calls.
 
     Examples:
       speechkit lm heads unit-lm train.jsonl --dev dev.jsonl --out unit-lm-heads

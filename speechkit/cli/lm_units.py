@@ -20,36 +20,36 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Units = Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files that speechkit units assign wrote.")]
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub id of a unit model, or of an n-gram.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
-Temperature = Annotated[float, typer.Option(help="Divides log-probabilities; 0 takes the likeliest.")]
-TopK = Annotated[int, typer.Option(help="Only so many of the likeliest units; 0: all.")]
-TopP = Annotated[float, typer.Option(help="Only the likeliest units that make this share together.")]
+Temperature = Annotated[float, typer.Option(help="Divisor of log-probabilities; 0: always the most probable unit.")]
+TopK = Annotated[int, typer.Option(help="Number of most probable units to sample from; 0: all.")]
+TopP = Annotated[float, typer.Option(help="Total probability of the units to sample from.")]
 Seed = Annotated[int, typer.Option(help="Seed.")]
-Manifest = Annotated[Path | None, typer.Option("--manifest", help="Of the recordings, for intervals over speakers.")]
+Manifest = Annotated[Path | None, typer.Option("--manifest", help="Manifest with speakers, for the intervals.")]
 
 
 def train(
     units: Units,
-    out: Annotated[Path, typer.Option(help="Folder of the model; an interrupted run goes on from it.")],
-    codebook: Annotated[str, typer.Option(help="Whose units: a folder, or embedded-100 and the like.")] = (
+    out: Annotated[Path, typer.Option(help="Folder of the model; an interrupted run resumes from it.")],
+    codebook: Annotated[str, typer.Option(help="Codebook of the units: a folder, or a name such as embedded-100.")] = (
         "embedded-100"
     ),
     bpe: Annotated[Path | None, typer.Option(help="The merges, if the files hold tokens.")] = None,
-    dev: Annotated[list[Path] | None, typer.Option(help="Units of other recordings, to look at.")] = None,
+    dev: Annotated[list[Path] | None, typer.Option(help="Units of validation recordings.")] = None,
     size: Annotated[str, typer.Option(help="tiny (1.6 million weights), small (10) or base (128).")] = "tiny",
-    layer: Annotated[str, typer.Option(help="attention, lstm, gru, or another layer by its name.")] = "attention",
-    layers: Annotated[int, typer.Option(help="How many; 0: as the size has.")] = 0,
-    warm: Annotated[str, typer.Option("--from", help="A text model to begin from (TWIST): folder or hub id.")] = "",
-    durations: Annotated[int, typer.Option(help="Bins of the head of durations; 0: none.")] = 32,
-    infill: Annotated[float, typer.Option(help="Share of sequences with stretches cut out (CodeGen2).")] = 0.0,
-    prefix: Annotated[float, typer.Option(help="Share with a beginning that is read both ways.")] = 0.0,
-    spans: Annotated[int, typer.Option(help="Most stretches cut out of a sequence.")] = 4,
-    context: Annotated[int, typer.Option(help="Units of a row.")] = 512,
-    rows: Annotated[int, typer.Option(help="Rows of a batch.")] = 8,
+    layer: Annotated[str, typer.Option(help="attention, lstm, gru, or the name of another layer.")] = "attention",
+    layers: Annotated[int, typer.Option(help="Number of layers; 0: that of the size.")] = 0,
+    warm: Annotated[str, typer.Option("--from", help="A text model to start from (TWIST): folder or hub id.")] = "",
+    durations: Annotated[int, typer.Option(help="Bins of the duration head; 0: none.")] = 32,
+    infill: Annotated[float, typer.Option(help="Share of sequences with masked spans (CodeGen2).")] = 0.0,
+    prefix: Annotated[float, typer.Option(help="Share of sequences with a bidirectional prefix.")] = 0.0,
+    spans: Annotated[int, typer.Option(help="Most masked spans in a sequence.")] = 4,
+    context: Annotated[int, typer.Option(help="Units per row.")] = 512,
+    rows: Annotated[int, typer.Option(help="Rows per batch.")] = 8,
     steps: Annotated[int, typer.Option(help="Most steps.")] = 2000,
     minutes: Annotated[float | None, typer.Option(help="Most minutes.")] = None,
-    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 1e-3,
-    patience: Annotated[int, typer.Option(help="Looks at --dev without a gain that end it; 0: none does.")] = 0,
-    evaluate_every: Annotated[int, typer.Option(help="Steps between looks at --dev.")] = 250,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    patience: Annotated[int, typer.Option(help="Evaluations without improvement before stopping; 0: never.")] = 0,
+    evaluate_every: Annotated[int, typer.Option(help="Steps between evaluations on --dev.")] = 250,
     half: Annotated[bool, typer.Option("--half", help="Store float16.")] = False,
     llama: Annotated[Path | None, typer.Option(help="Also write a plain LlamaForCausalLM here.")] = None,
     seed: Seed = 0,
@@ -110,7 +110,7 @@ def train(
     device_name = choose_device(device)
     seed_everything(seed)
     network = new_network(config, unit_set)
-    if llama is not None:  # what cannot be written is said before the training
+    if llama is not None:  # fail before the training if the model cannot be exported
         if not isinstance(network, UnitModel):
             raise UserError("--llama: a model that began as a text model is a plain checkpoint already; leave it out")
         llama_config(network)
@@ -136,7 +136,7 @@ def train(
 
 
 def _best_evaluation(path: Path) -> dict[str, Any]:
-    """The numbers of the best look at held-out units."""
+    """Results of the best evaluation on validation units."""
     import msgspec
 
     rows = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
@@ -148,12 +148,12 @@ def _best_evaluation(path: Path) -> dict[str, Any]:
 def score(
     model: Name,
     units: Units,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Costs of each recording, .jsonl.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Bits of each recording, .jsonl.")] = None,
     manifest: Manifest = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """What recordings cost by a model, in bits a second; sums over units and ends of recordings.
+    """Bits per second of recordings under a model, over all units and ends of recordings.
 
     Examples:
       speechkit lm score unit-lm test.jsonl
@@ -184,12 +184,12 @@ def score(
 
 def compare(
     units: Units,
-    models: Annotated[list[str], typer.Option("--model", help="A unit model or n-gram; the first is the one to beat.")],
+    models: Annotated[list[str], typer.Option("--model", help="A unit model or n-gram; the first is the baseline.")],
     manifest: Manifest = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Models side by side on the same recordings, with what each saves of the first one's bits.
+    """Compare models on the same recordings, with the bits that each saves relative to the first.
 
     Examples:
       speechkit lm compare test.jsonl --model trigram --model lstm --model unit-lm
@@ -237,25 +237,25 @@ def compare(
 
 def sample(
     model: Name,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The sequences, .jsonl, as units of recordings.")] = (
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The sequences, .jsonl, in the format of units.")] = (
         None
     ),
-    count: Annotated[int, typer.Option(min=1, help="How many sequences.")] = 8,
-    units: Annotated[int, typer.Option(help="Most units of one.")] = 150,
+    count: Annotated[int, typer.Option(min=1, help="Number of sequences.")] = 8,
+    units: Annotated[int, typer.Option(help="Most units per sequence.")] = 150,
     temperature: Temperature = 0.8,
     top_k: TopK = 25,
     top_p: TopP = 1.0,
     draft: Annotated[
         str, typer.Option(help="For speculative decoding: a cheaper model of the same units, or heads of this one.")
     ] = "",
-    tree: Annotated[str, typer.Option(help="Its tree: 1,1,1 (chain), 2,1,1 (RSD-C), or beam:3x2 (RSD-S).")] = "1,1,1",
+    tree: Annotated[str, typer.Option(help="Draft tree: 1,1,1 (chain), 2,1,1 (RSD-C), or beam:3x2 (RSD-S).")] = "1,1,1",
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Draw sequences of units, and say how they degenerate.
+    """Sample sequences of units, and measure their degeneration.
 
-    With --draft the law of what is drawn stays the model's own; what was drafted and accepted is said.
+    With --draft, the distribution is exactly the model's; drafted and accepted units are reported.
 
     Examples:
       speechkit lm sample unit-lm --count 20 --temperature 0.8 --top-k 25
@@ -339,7 +339,7 @@ def _speculated(
 
 
 def settings(given: dict[str, Any], kind: Any, help_: str) -> Any:
-    """Options as a record.
+    """Validate options as a configuration.
 
     Raises:
         ConfigError: if one is out of its range.

@@ -59,8 +59,8 @@ def with_and(words: str) -> str:
     """British form of a cardinal: "five hundred and one thousand and two"."""
     given = words.split()
     read = given[:1]
-    for place in range(1, len(given)):
-        before, rest = given[place - 1], given[place:]
+    for index in range(1, len(given)):
+        before, rest = given[index - 1], given[index:]
         last_group = before in SCALES and not {"hundred", *SCALES} & set(rest)
         if last_group or (before == "hundred" and rest[0] not in SCALES):
             read.append("and")

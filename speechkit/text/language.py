@@ -97,11 +97,11 @@ def guess_language(text: str) -> LanguageGuess:
         return LanguageGuess(_LANGUAGE_OF_SCRIPT[script], script, share, share)
     words = Counter(_WORD.findall(text.casefold()))
     total = sum(words.values())
-    found = {
+    shares = {
         lang: sum(words[word] for word in profile) / max(total, 1)
         for lang, profile in _PROFILES.get(script, {}).items()
     }
-    best = max(found, key=lambda lang: found[lang], default="und")
-    if total < FEWEST_WORDS or found.get(best, 0.0) < 0.08:
-        return LanguageGuess("und", script, share, found.get(best, 0.0))
-    return LanguageGuess(best, script, share, found[best])
+    best = max(shares, key=lambda lang: shares[lang], default="und")
+    if total < FEWEST_WORDS or shares.get(best, 0.0) < 0.08:
+        return LanguageGuess("und", script, share, shares.get(best, 0.0))
+    return LanguageGuess(best, script, share, shares[best])

@@ -84,30 +84,30 @@ def _by_table(word: str, lang: str) -> list[str]:
         letters = re.sub("^s(?=[tp])", "sch", letters)
         letters = re.sub(r"(?<!s)s(?=$|[tpkf])", "ß", letters)
     phones: list[str] = []
-    place = 0
-    while place < len(letters):
-        for width in range(min(4, len(letters) - place), 0, -1):
-            if (sound := table.get(letters[place : place + width])) is not None:
+    index = 0
+    while index < len(letters):
+        for width in range(min(4, len(letters) - index), 0, -1):
+            if (sound := table.get(letters[index : index + width])) is not None:
                 phones += sound.split()
-                place += width
+                index += width
                 break
         else:
-            place += 1
+            index += 1
     return phones
 
 
 def _hindi(word: str) -> list[str]:
     """Phones of the aksharas, with schwa deletion by Ohala's rule: between VC and CV, from the right."""
     parts: list[tuple[list[str], str | None, bool]] = []  # consonants, vowel, whether a nasal sign follows
-    place = 0
-    while place < len(word):
-        letter = word[place]
+    index = 0
+    while index < len(word):
+        letter = word[index]
         if letter in _HINDI_VOWELS:
             parts.append(([], _HINDI_VOWELS[letter], False))
         elif letter in _HINDI_CONSONANTS:
             sound = _HINDI_CONSONANTS[letter]
-            if word[place + 1 : place + 2] == _NUKTA_SIGN:
-                sound, place = _NUKTA.get(letter, sound), place + 1
+            if word[index + 1 : index + 2] == _NUKTA_SIGN:
+                sound, index = _NUKTA.get(letter, sound), index + 1
             joined = parts and parts[-1][1] == _VIRAMA
             before = parts.pop()[0] if joined else []
             parts.append(([*before, sound], None, False))
@@ -117,15 +117,15 @@ def _hindi(word: str) -> list[str]:
             parts[-1] = (parts[-1][0], _VIRAMA, parts[-1][2])
         elif letter in _NASAL and parts:
             parts[-1] = (parts[-1][0], parts[-1][1], True)
-        place += 1
+        index += 1
     vowels = [_SCHWA if vowel is None else ("" if vowel == _VIRAMA else vowel) for _, vowel, _ in parts]
     inherent = [vowel is None and not nasal for _, vowel, nasal in parts]
     if len(parts) > 1 and inherent[-1]:
         vowels[-1] = ""
-    for place in range(len(parts) - 2, 0, -1):
-        single = len(parts[place][0]) == 1 and len(parts[place + 1][0]) == 1
-        if inherent[place] and single and vowels[place - 1] and vowels[place + 1]:
-            vowels[place] = ""
+    for index in range(len(parts) - 2, 0, -1):
+        single = len(parts[index][0]) == 1 and len(parts[index + 1][0]) == 1
+        if inherent[index] and single and vowels[index - 1] and vowels[index + 1]:
+            vowels[index] = ""
     phones: list[str] = []
     for (consonants, _, nasal), vowel in zip(parts, vowels, strict=True):
         phones += [*consonants, *vowel.split(), *(["N"] if nasal else [])]

@@ -156,14 +156,14 @@ def _pieces(text: str, begin: int, end: int, longest: int) -> Iterator[tuple[int
     while end - begin > longest:
         cut = begin + longest
         for marks in _CLAUSES:
-            places = [match.end() for match in marks.finditer(text, begin + longest // 3, begin + longest)]
-            if places:
-                cut = places[-1]
+            ends = [match.end() for match in marks.finditer(text, begin + longest // 3, begin + longest)]
+            if ends:
+                cut = ends[-1]
                 break
         else:
             # Keep a vowel sign with its consonant; a run of marks may be cut.
             near = range(cut, max(begin, cut - MOST_SIGNS), -1)
-            cut = next((place for place in near if _may_part(text[place])), cut)
+            cut = next((position for position in near if _may_part(text[position])), cut)
         first, last = _strip(text, begin, cut)
         if first < last:
             yield first, last
