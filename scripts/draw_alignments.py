@@ -1,4 +1,4 @@
-"""Spectrograms with phones, syllables and words, to look at alignments and segments.
+"""Draw spectrograms with phones, syllables and words, to inspect alignments and segments.
 
     python scripts/draw_alignments.py SILVER.jsonl MANIFEST.jsonl --out DIR [--ids ID …] [--seconds 5] [--tiers …]
 
@@ -79,7 +79,7 @@ def _spectrogram(waveform: np.ndarray, size: int = 400, hop: int = 80) -> np.nda
 
 
 def chosen_rows(silver: Path, ids: Sequence[str]) -> list[Utterance]:
-    """The utterances of these ids, or five equally spaced ones where none is named.
+    """The utterances with these ids, or five equally spaced ones if no id is given.
 
     Raises:
         UserError: if there is no utterance, or none of a given id.
@@ -95,7 +95,7 @@ def chosen_rows(silver: Path, ids: Sequence[str]) -> list[Utterance]:
 
 
 def main() -> int:
-    """Draw the utterances asked for, or five equally spaced ones."""
+    """Draw the given utterances, or five equally spaced ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("silver", type=Path)
     parser.add_argument("manifest", type=Path)

@@ -1,9 +1,9 @@
-"""Earnings-21's text as rows for the tagger: real recognisers' words beside sentences with entities.
+"""Earnings-21's texts as rows for the tagger: sentences with entities, and the outputs of real recognisers.
 
     python scripts/earnings21_entities.py earnings21 data/earnings21 google=output/google kaldi=output/kaldi/nlp
 
-Every call's reference is aligned with what a recogniser wrote of the whole call; the call is then cut after sentences,
-and each piece takes the words that were recognised in the place of its own. Words are lower case without hyphens and
+Every call's reference is aligned with a recogniser's output for the whole call; the call is then split after sentences,
+and each piece takes the recognised words that are aligned with it. Words are lower case without hyphens and
 apostrophes. Entities of the references that lie in no other become spans with the tag ENTITY (their types stand in
 sidecar files that not every copy has). Calls go to train, dev and test by their order: the last three are the test,
 the one before them is dev. ``--dev`` and ``--test`` draw so many pieces of the latter two, by their ids.
@@ -102,7 +102,7 @@ def write_rows(
 ) -> dict[str, int]:
     """Write ``train.jsonl``, ``dev.jsonl``, ``test.jsonl``, and ``<system>-{pairs,test}.jsonl``; returns their lengths.
 
-    ``drawn`` says how many pieces of a part are kept, all where it says nothing. The pairs, from which noise is fitted,
+    ``drawn`` has the number of pieces to keep of a part; other parts are complete. The pairs, to which noise is fitted,
     are always those of all train and dev pieces.
 
     Raises:

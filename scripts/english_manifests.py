@@ -4,7 +4,7 @@
 
 DATA holds the corpora in their published layouts: LibriSpeech/dev-clean with texts and a folder of untranscribed
 LibriSpeech utterances, LJSpeech-1.1, speechocean762, cv-corpus-6.1/en, barista-intents. A corpus that is absent is
-named and left out. The voices speak sentences of the corpora and of the plain text files given: words that the
+named and left out. The voices read sentences of the corpora and of the plain text files given: words that the
 recordings lack. OUT receives ``train.jsonl``, ``test.jsonl`` (the held-out speakers) and the synthetic speech.
 """
 
@@ -88,9 +88,9 @@ def common_voice(data: Path) -> Iterator[tuple[Path, str, str]]:
 
 
 def labelled_by_whisper(data: Path, whisper: Path, done: Path) -> Iterator[tuple[Path, str, str]]:
-    """Audio and Whisper's text of the untranscribed corpora; unsure ones are left out.
+    """Audio and Whisper's text of the untranscribed corpora, without uncertain ones.
 
-    Digits and symbols are forbidden, so that Whisper spells what it hears. ``done`` keeps labels between runs.
+    Digits and symbols are forbidden, so that Whisper spells everything out. ``done`` keeps labels between runs.
     """
     audios = sorted((data / "LibriSpeech" / "train-clean-100-untranscribed").glob("*.flac"))
     audios += sorted((data / "barista-intents").glob("clean/*"))
@@ -130,7 +130,7 @@ def labelled_by_whisper(data: Path, whisper: Path, done: Path) -> Iterator[tuple
 
 
 def sentences(files: list[Path]) -> list[str]:
-    """The sentences of plain text files, in spoken form, that are long enough for a context and short enough to say."""
+    """Sentences of plain text files in spoken form, of 20 to 200 characters."""
     found = []
     for file in files:
         text = file.read_text(encoding="utf-8")
@@ -140,7 +140,7 @@ def sentences(files: list[Path]) -> list[str]:
 
 
 def synthetic(texts: list[str], folder: Path, count: int) -> Iterator[tuple[Path, str, str]]:
-    """At most ``count`` of the texts spoken by flite, with random voices, pitch and tempo."""
+    """At most ``count`` texts, synthesised by flite with random voices, pitch and tempo."""
     program = flite_program()
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -162,7 +162,7 @@ def spoken_before(manifest: Path, unheard: set[str]) -> Iterator[tuple[Path, str
 
 
 def main() -> int:
-    """Write both manifests and say how many hours of what they hold."""
+    """Write both manifests and print the hours of each corpus."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)

@@ -1,16 +1,16 @@
-"""How segmenters do on recordings with texts: what a plain install has, or the systems of a finished recipe.
+"""Score segmenters on recordings with texts: those of a plain install, or the systems of a finished recipe.
 
     python scripts/judge_syllables.py MANIFEST.jsonl --lang en [--limit 200] [--rates TRAIN.jsonl]
     python scripts/judge_syllables.py MANIFEST.jsonl --lang de --exp EXP
 
-Without --exp the systems are those of `speechkit syllables` with its own settings and a metronome, a boundary every
-200 ms whatever is heard, as the floor. EXP is the folder of the recipe sylber, with stages 4 to 7 done.
+Without --exp the systems are those of `speechkit syllables` with default settings, and as the floor a boundary every
+200 ms, independent of the audio. EXP is the folder of the recipe sylber, with stages 4 to 7 done.
 
-The truth is silver: phones by a forced aligner, syllables by maximal onset. Of other languages than English it is
-rough: phones come from letters by rule, aligned with the sounds of an English acoustic model. The script therefore also
-prints what needs no alignment: the number of segments by the number of written nuclei, and their correlation over
-utterances. With --rates it prints tokens and bits a second, of k-means of the segments' means in the speech of TRAIN by
-the encoder inside the package.
+The reference is silver: phones by a forced aligner, syllables by maximal onset. For languages other than English it is
+rough: letters are mapped to English phones by rule and aligned with an English acoustic model. The script also
+prints measures without alignment: the ratio of segments to written nuclei, and their correlation over utterances. With
+--rates it prints tokens and bits per second, with k-means of segment means of the speech in TRAIN under the encoder in
+the package.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def of_encoder(segmenter: Segmenter, encoder: Encoder) -> Cut:
 
 
 def plain_systems(encoder: Encoder, manifest: Path, rate: float = 5.0) -> dict[str, Cut]:
-    """What `speechkit syllables` does on a manifest with each segmenter, its thresholds estimated from it."""
+    """The segmenters of `speechkit syllables` with thresholds estimated from a manifest."""
     thresholds = thresholds_from_recordings(encoder, [manifest], rate)
     segmenters: dict[str, Any] = {
         "greedy": make_segmenter("greedy", norm=thresholds.norm, merge=thresholds.merge),

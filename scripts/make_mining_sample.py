@@ -3,7 +3,7 @@
     python scripts/make_mining_sample.py
 
 Needs the program `flite` (its CMU voices are free software) and reportlab. The PDF has running headers, page numbers,
-words broken at line ends and a section that nobody reads; one paragraph that is read is missing from each document.
+hyphenated line ends and a section that is not read; one paragraph that is read is missing from each document.
 ``truth.json`` keeps the time of every sentence, so that the result can be measured.
 """
 

@@ -1,7 +1,7 @@
-"""Compare what two checkouts write: `mine` on the sample, the shipped models, units, syllables and scores.
+"""Compare the outputs of two checkouts: `mine` on the sample, the shipped models, units, syllables and scores.
 
     python scripts/same_bytes.py --save before.json            # digests of this checkout
-    python scripts/same_bytes.py --against before.json         # exit code 1 where a digest differs
+    python scripts/same_bytes.py --against before.json         # exit code 1 if a digest differs
 
 Bytes are compared between checkouts on one machine: processors round differently, so no digest is kept in the
 repository. Pages (HTML) and run records (``_stage.json``, logs) are left out; pages hold times and versions.
@@ -55,7 +55,7 @@ def folder_digests(folder: Path, name: str) -> dict[str, str]:
 
 
 def digests() -> dict[str, str]:
-    """Digests of everything that is compared, by a name."""
+    """Digests of all compared outputs, by name."""
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         # Inside the working folder, so that paths written into manifests do not depend on the checkout.

@@ -1,4 +1,4 @@
-"""English sentences of open texts, for a synthetic voice to speak: lists that `speechkit run tts_corpus` takes.
+"""English sentences from open texts for a synthetic voice: lists for `speechkit run tts_corpus`.
 
     python scripts/sentences_to_speak.py DATA OUT
 
@@ -62,7 +62,7 @@ def spoken_squad(data: Path) -> Iterator[str]:
 
 
 def earnings21(data: Path) -> Iterator[str]:
-    """Sentences of earnings calls, put together from tokens with their marks."""
+    """Sentences of earnings calls, joined from tokens and their punctuation."""
     for path in sorted((data / "earnings21-text").glob("**/nlp_references/*.nlp*")):
         content = path.read_bytes()
         text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
@@ -89,7 +89,7 @@ SOURCES = {
 
 
 def plain(text: str) -> str:
-    """Lower case and single spaces: the key by which sentences are equal."""
+    """Lower case and single spaces: the key by which sentences are compared."""
     return " ".join(re.sub(r"[^a-z' ]", " ", text.lower()).split())
 
 
@@ -109,7 +109,7 @@ def fits(text: str, shortest: int, longest: int) -> bool:
 
 
 def digit_strings(count: int, seed: int = 0) -> list[str]:
-    """Different strings of three to eight digits as words, in a drawn order."""
+    """Distinct strings of three to eight digits as words, in random order."""
     generator = random.Random(seed)
     found: dict[str, None] = {}
     while len(found) < count:
@@ -118,7 +118,7 @@ def digit_strings(count: int, seed: int = 0) -> list[str]:
 
 
 def main() -> int:
-    """Write the lists and say how many sentences of each source they hold."""
+    """Write the lists and print the number of sentences of each source."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)

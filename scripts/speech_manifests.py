@@ -1,9 +1,9 @@
-r"""Manifests of all recordings in some folders; no text is needed.
+r"""Write manifests of all recordings in folders; no text is needed.
 
     python scripts/speech_manifests.py FOLDER … --out DIR --held-out GLOB …
 
 OUT receives ``train.jsonl`` and ``dev.jsonl``, the files whose path matches a ``--held-out`` pattern. Long recordings
-are listed in pieces of at most a minute, which training crops further. ``--speaker`` finds the speaker's name in the
+are listed in segments of at most a minute, which training crops further. ``--speaker`` finds the speaker's name in the
 path, as in LibriSpeech's: ``--speaker '(\d+)-\d+-\d+'``.
 """
 
@@ -51,7 +51,7 @@ def pieces(folder: Path, out: Path, speaker: re.Pattern[str] | None = None) -> I
 
 
 def main() -> int:
-    """Write both manifests and say how many hours of each folder they hold."""
+    """Write both manifests and print the hours of each folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)

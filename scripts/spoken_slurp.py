@@ -1,10 +1,10 @@
-"""SLURP's sentences spoken by flite: intents and entities to hear for those who have its texts and not its recordings.
+"""Synthesise SLURP's sentences with flite: spoken intents and entities without SLURP's recordings.
 
     python scripts/spoken_slurp.py devel.jsonl OUT
 
 OUT receives ``train.jsonl``, ``dev.jsonl`` and ``test.jsonl`` with their audio, split as recipes/slue splits the
-sentences. The voice that speaks the test sentences speaks no other. It is clear speech of synthetic voices: what is
-measured on it says how encoders compare, not how they do with people.
+sentences. The voice of the test sentences is used for no others. Results on clear synthetic speech compare encoders,
+and do not predict results on human speech.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def slue_entities(entities: Sequence[Sequence[Any]]) -> list[list[Any]]:
 
 
 def main() -> int:
-    """Write the corpus and say how much it holds."""
+    """Write the corpus and print its size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="SLURP's jsonl, gzipped or not")
     parser.add_argument("out", type=Path)

