@@ -327,7 +327,7 @@ def test_what_cannot_be_split_is_said(tmp_path):
     targets = {"train": Target(), "test": Target(share=0.5)}
     with pytest.raises(UserError, match=r"m\.jsonl:2: 'b' has no speaker"):
         split_manifest(tmp_path / "m.jsonl", tmp_path / "o", targets)
-    with pytest.raises(UserError, match=r"train, test without.*leak: 2 utterances form 1 separate part.*recording"):
+    with pytest.raises(UserError, match=r"train, test without leakage: 2 utterances form 1 separate part.*recording"):
         split_manifest(tmp_path / "m.jsonl", tmp_path / "o", targets, by=("recording",))
     with pytest.raises(UserError, match="cannot split by colour"):
         split_manifest(tmp_path / "m.jsonl", tmp_path / "o", targets, by=("colour",))

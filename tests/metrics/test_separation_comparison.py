@@ -106,7 +106,7 @@ def test_a_bad_track_leaves_its_mixture_out_of_all_systems_and_never_ends_the_ru
     expected = {
         "missing": "has no track",
         "short": "3000 samples and its mixture 4000",
-        "rate": "16000 Hz, but its mixture 8000 Hz",
+        "rate": "16000 Hz and its mixture 8000 Hz",
         "nan": "not finite|NaN",
         "text": "m2_source1",
         "empty": "empty",

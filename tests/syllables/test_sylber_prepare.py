@@ -55,7 +55,7 @@ def test_the_test_speakers_are_kept_out_of_what_is_learnt_from(prepare):
 
 def test_recordings_that_name_no_speaker_are_learnt_from_and_said(prepare, tmp_path):
     assert ids(prepare(train=[*OTHERS, said("e1", None)]) / "train.jsonl") == ["c1", "d1", "e1"]
-    assert "train_manifest: 1 of 3 recordings name no speaker" in (tmp_path / "exp" / "run.log").read_text()
+    assert "train_manifest: 1 of 3 recordings have no speaker" in (tmp_path / "exp" / "run.log").read_text()
 
 
 @pytest.mark.parametrize("name", ["train", "dev", "truth"])
@@ -72,7 +72,7 @@ def test_test_speakers_must_be_some_of_several(prepare):
         prepare(speakers="a,b")
     with pytest.raises(ConfigError, match=r"no utterance.*'b'.*text.*most 36 s"):
         prepare(speakers="a,b", truth=[*TRUTH[:2], said("b1", "b", ""), said("e1", "e")])
-    with pytest.raises(UserError, match=r"truth_manifest\.jsonl: names no speaker"):
+    with pytest.raises(UserError, match=r"truth_manifest\.jsonl: has no speakers"):
         prepare(truth=[said("x", None)])
 
 
