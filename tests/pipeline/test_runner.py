@@ -407,7 +407,7 @@ def test_one_input_may_give_several_outputs_and_drops(tmp_path):
     ("process", "message"),
     [
         (lambda batch: [Drop("unheard_of") for _ in batch], "drop reason 'unheard_of' is not declared"),
-        (lambda batch: [], "gave 0 answers to 2 records"),
+        (lambda batch: [], "returned 0 answers for 2 records"),
         (lambda batch: [None for _ in batch], "returned None"),
         (lambda batch: [Item(5) for _ in batch], "not a valid record"),
     ],

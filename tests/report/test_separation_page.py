@@ -74,7 +74,7 @@ def test_mixtures_sources_and_tracks_can_be_seen_and_heard(made, tmp_path):
     assert players == blocks
     # The silent source has a picture and no sound, and so have the empty tracks of the lone speaker.
     assert page.count("<small>silent</small>") == 35 - players == 3
-    assert "nobody&#39;s: -100 dB of the mixture" in page
+    assert "no speaker: -100 dB relative to the mixture" in page
     assert "leaked words" in page
 
 

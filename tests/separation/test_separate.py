@@ -102,7 +102,7 @@ def test_what_is_no_number_is_refused_with_its_place(bad):
 def test_stereo_impossible_numbers_and_rates_are_refused():
     with pytest.raises(AudioError, match=r"\(2, 800\).*one channel"):
         of(np.zeros((2, 800), np.float32), SplitSeparator())
-    with pytest.raises(ConfigError, match=r"speakers is 3 .* 1 to 2"):
+    with pytest.raises(ConfigError, match=r"speakers is 3, .* 1 to 2"):
         of(np.zeros(800, np.float32), SplitSeparator(), speakers=3)
     with pytest.raises(ConfigError, match="0 Hz"):
         of(np.zeros(800, np.float32), SplitSeparator(), 0)
