@@ -118,7 +118,7 @@ def test_a_sample_for_clusters_comes_from_few_recordings_and_targets_are_of_all(
     made = targets.Targets(outputs(recipe, tmp_path, "targets") / "targets.safetensors")
     assert made.clusters == 20
     assert all(len(made(item)) > 50 for item in range(6))
-    with pytest.raises(UserError, match=r"\d+ frames are too few for 500 clusters.*targets.sampled_frames higher"):
+    with pytest.raises(UserError, match=r"\d+ frames cannot make 500 clusters.*targets.sampled_frames higher"):
         run(tmp_path, manifests, "family=predictive", "targets.sampled_frames=60", "targets.clusters=500")
 
 
