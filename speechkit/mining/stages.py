@@ -27,13 +27,7 @@ from speechkit.mining.config import (
     RegionsConfig,
     SelectionConfig,
 )
-from speechkit.mining.correction import (
-    Spellings,
-    lexicon_digest,
-    lexicon_missing,
-    read_lexicon,
-    with_corrections,
-)
+from speechkit.mining.correction import Spellings, lexicon_digest, lexicon_missing, read_lexicon, with_corrections
 from speechkit.mining.hypothesis_records import read_hypothesis, recognized_value
 from speechkit.mining.input_stages import FindSpeech, ReadDocuments, input_file, list_files, ocr_digest
 from speechkit.mining.lookup import RecordLookup, SentenceLookup
@@ -173,6 +167,7 @@ class Refine(_PairWorker):
     """Stage 6: exact times of one alignment, corrected OCR errors, and an estimate of the remaining ones."""
 
     config: RefinementConfig
+    _spellings: tuple[str, Spellings] | None = None
 
     def setup(self, device: str) -> None:
         """Index the recordings too, for their loudness."""
@@ -207,12 +202,19 @@ class Refine(_PairWorker):
         if emissions is None:
             warnings = [NO_EMISSIONS] if wanted else []
             return msgspec.structs.replace(alignment, warnings=warnings)
-        spellings = Spellings((sentence.text for sentence in document.sentences), self.lexicon)
+        spellings = self._spellings_of(document)
         if wanted and self.lexicon:
             alignment = with_corrections(alignment, document, emissions, spellings)
         elif wanted and (missing := lexicon_missing(self.config.lexicon, self.config.lang)):
             alignment = msgspec.structs.replace(alignment, warnings=[missing])
         return with_character_errors(alignment, document, emissions, spellings, self.normalizer)
+
+    def _spellings_of(self, document: Document) -> Spellings:
+        """Those of the document; the last are kept, as a long document may belong to many recordings."""
+        if self._spellings is None or self._spellings[0] != document.id:
+            spellings = Spellings((sentence.text for sentence in document.sentences), self.lexicon)
+            self._spellings = document.id, spellings
+        return self._spellings[1]
 
 
 def select(context: Context) -> None:
