@@ -105,5 +105,5 @@ def test_length_power_prefers_long_hypotheses():
 
 
 def test_groups_that_do_not_share_the_width_are_refused():
-    with pytest.raises(ConfigError, match="choose a multiple"):
+    with pytest.raises(ConfigError, match="divisible by groups"):
         BeamConfig(width=8, groups=3)

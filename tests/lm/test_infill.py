@@ -50,7 +50,7 @@ def test_short_sequences_stay_whole():
 
 def test_what_was_not_filled_is_said():
     tokens = cut_out(list(range(7)) * 2, [(2, 4), (8, 9)], VOCABULARY)
-    with pytest.raises(UserError, match="stretch 1 is cut out and not filled"):
+    with pytest.raises(UserError, match="span 1 is masked and not filled"):
         put_back(tokens[:-3], VOCABULARY)
     with pytest.raises(UserError, match="has no end"):
         put_back(tokens[:-1], VOCABULARY)

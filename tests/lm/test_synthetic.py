@@ -24,8 +24,8 @@ from speechkit.lm.synthetic.automata import (
     minimal,
     random_automaton,
 )
-from speechkit.lm.synthetic.comparison import SYSTEMS, Judge, equal_model
-from speechkit.lm.synthetic.recall import asked, long_recall_row, recall_row
+from speechkit.lm.synthetic.comparison import SYSTEMS, SyntheticTask, equal_model
+from speechkit.lm.synthetic.recall import long_recall_row, recall_row
 from speechkit.lm.synthetic.records import Cell, ComparisonConfig
 from speechkit.lm.synthetic.waveform_classes import SYSTEMS as WAVEFORM_SYSTEMS
 from speechkit.lm.synthetic.waveform_classes import WaveformClassifier, clips_of
@@ -105,9 +105,9 @@ def test_a_recall_row_asks_for_each_value_once():
     row = recall_row(np.random.default_rng(0), 5, 8, 8)
     held = dict(zip(row[:10:2], row[1:10:2], strict=True))
     assert sorted(held) == sorted(row[10::2])
-    asking = np.flatnonzero(asked(5))
+    asking = np.flatnonzero(query_mask(5))
     assert [held[row[t]] for t in asking] == row[asking + 1].tolist()
-    with pytest.raises(ValueError, match="as many keys as pairs"):
+    with pytest.raises(ValueError, match="need as many keys"):
         recall_row(np.random.default_rng(0), 9, 8, 8)
 
 
@@ -117,17 +117,17 @@ def test_all_systems_have_one_size():
         for layers in SYSTEMS.values()
     ]
     assert max(sizes) - min(sizes) < 0.005 * 150_000
-    with pytest.raises(ConfigError, match="allow more than"):
+    with pytest.raises(ConfigError, match="raise it or reduce"):
         equal_model(SYSTEMS["lstm"], 64, 10_000, VOCABULARY)
 
 
 def test_training_draws_no_language_of_the_test():
     config = ComparisonConfig(rows=2, judged=4, strings=(2, 3), longest=5)
-    judge = Judge("languages", config, 3)
+    judge = SyntheticTask("languages", config, 3)
     tokens, lengths, scored = judge.batch(0)
     assert tokens.shape == scored.shape
     assert [bool(row[length:].any()) for row, length in zip(scored, lengths, strict=True)] == [False, False]
-    again = Judge("languages", config, 3).batch(0)
+    again = SyntheticTask("languages", config, 3).batch(0)
     assert all(one.equal(other) for one, other in zip((tokens, lengths, scored), again, strict=True))
     cells = {cell.system: cell for cell in judge.untrained()}
     assert cells["oracle"].accuracy == 1.0
@@ -150,7 +150,7 @@ def test_what_returns_after_a_long_gap_is_told_by_its_first_time_alone(span, gap
 
 def test_long_recall_takes_its_gap_from_speech_where_there_is_some():
     config = ComparisonConfig(rows=2, judged=3, span=3, gap=20)
-    judge = Judge("long_recall", config, 0, (np.full(40, 7), 9))
+    judge = SyntheticTask("long_recall", config, 0, (np.full(40, 7), 9))
     assert judge.vocabulary == 9
     assert all((row[3:23] == 7).all() and marked.sum() == 2 for row, marked in judge.recalled)
     _, lengths, scored = judge.batch(0)
@@ -170,9 +170,9 @@ def test_clips_are_a_second_of_one_level_and_nobody_who_judges_teaches():
     np.testing.assert_allclose(np.square(clips.waveforms[0, 3500:12_500]).mean(), 1, rtol=1e-3)
     assert not clips.waveforms[0, :3500].any()
     assert not clips.waveforms[2].any()
-    assert clips.teaches[0] == clips.teaches[3]
-    assert clips.teaches[1] == clips.teaches[4]
-    assert 0 < clips.teaches.sum() < 6
+    assert clips.training[0] == clips.training[3]
+    assert clips.training[1] == clips.training[4]
+    assert 0 < clips.training.sum() < 6
     with pytest.raises(UserError, match="1 speakers and 2 texts"):
         clips_of(sounds, ["a", "b", "a"], ["A"] * 3, 0.2, 0)
 
@@ -258,5 +258,5 @@ def test_the_recipe_runs_from_draw_to_table(tmp_path):
 def test_unknown_systems_are_refused():
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"systems": ["mamba"]}, ComparisonConfig)
-    with pytest.raises(ConfigError, match="as many keys as pairs"):
+    with pytest.raises(ConfigError, match="as many keys"):
         ComparisonConfig(pairs=9, keys=8)

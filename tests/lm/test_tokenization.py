@@ -84,7 +84,7 @@ def test_cells_of_a_source_go_on_where_they_stopped(tmp_path):
 
 
 def test_too_few_symbols_to_judge_by_are_refused():
-    with pytest.raises(ConfigError, match="many times the longest lag"):
+    with pytest.raises(ConfigError, match="8 times the longest lag"):
         MarkovConfig(judged=20)
 
 

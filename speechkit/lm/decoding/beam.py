@@ -1,8 +1,7 @@
-"""Beam search, and diverse beam search (Vijayakumar et al. 2018): groups of beams that avoid one another's tokens.
+"""Beam search, and diverse beam search (Vijayakumar et al. 2018): groups of beams penalised for equal tokens.
 
-Group g ranks a continuation v by log-probability - diversity * n(v), n(v) being how many beams of the groups before it
-have just been continued by v. The first group is a plain beam. The boundary costs nothing: sequences may end alike.
-Torch-free.
+Group g ranks a continuation v by log-probability - diversity * n(v), where n(v) beams of the groups before it were
+continued by v in this step. The first group is plain beam search. The boundary is not penalised. Torch-free.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from speechkit.lm.interface import SequenceModel, State, read_prompts
 
 
 class BeamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of a search.
+    """Settings of beam search.
 
     Attributes:
-        width: beams of all groups together.
-        groups: 1 for plain beam search; divides the width.
-        diversity: nats that a token costs for each beam of an earlier group that has taken it at this place.
-        accumulate: whether these costs stay in the score of a beam, as in the authors' program, or count once.
-        length_power: hypotheses are sorted by log-probability / length ** this.
-        max_tokens: after which a hypothesis is cut off.
+        width: total number of beams of all groups.
+        groups: number of groups, a divisor of the width; 1 for plain beam search.
+        diversity: penalty in nats for each beam of an earlier group continued by the same token in this step.
+        accumulate: whether penalties accumulate in a beam's score, as in the authors' program, or count for one step.
+        length_power: hypotheses are sorted by log-probability / length ** length_power.
+        max_tokens: maximum length of a hypothesis.
     """
 
     width: Annotated[int, msgspec.Meta(ge=1)] = 8
@@ -39,18 +38,18 @@ class BeamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if self.width % self.groups:
-            raise ConfigError(f"width {self.width} cannot be shared by {self.groups} groups; choose a multiple")
+            raise ConfigError(f"width is {self.width} and groups {self.groups}; give a width divisible by groups")
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A hypothesis of a search.
+    """A hypothesis of beam search.
 
     Attributes:
         tokens: without the boundary.
-        ended: whether by the boundary; otherwise it was cut off.
-        logp: of the tokens, and of the boundary, without any cost of diversity.
-        group: that found it, from 0.
+        ended: whether it ends with the boundary; otherwise the length limit was reached.
+        logp: log-probability of the tokens and of the boundary, without diversity penalties.
+        group: index of its group, from 0.
     """
 
     tokens: tuple[int, ...]
@@ -66,16 +65,16 @@ class _Beam:
     logp: float = 0.0
     score: float = 0.0
     row: int = 0
-    """Of the state that is to be continued."""
+    """Row of the state that it continues."""
 
 
 def beam_search(model: SequenceModel, prompt: Sequence[int], config: BeamConfig) -> list[Hypothesis]:
-    """The hypotheses of all groups, best first, each once.
+    """The distinct hypotheses of all groups, best first.
 
-    An ended beam keeps its place in its group until better ones push it out.
+    An ended beam stays in its group until better ones replace it.
 
     Raises:
-        UserError: if the prompt is empty or holds a token that the model does not know.
+        UserError: if the prompt is empty or contains a token outside the vocabulary.
     """
     width = config.width // config.groups
     state = read_prompts(model, [prompt])
@@ -84,7 +83,7 @@ def beam_search(model: SequenceModel, prompt: Sequence[int], config: BeamConfig)
         taken = np.zeros(model.vocabulary)
         chosen = []
         for beams in groups:
-            best = _continued(beams, state, config, taken, model.boundary, width)
+            best = _expand(beams, state, config, taken, model.boundary, width)
             for beam in best:
                 if not beam.ended:
                     taken[beam.tokens[-1]] += 1
@@ -100,29 +99,30 @@ def beam_search(model: SequenceModel, prompt: Sequence[int], config: BeamConfig)
             [beam if beam.ended else _Beam(beam.tokens, False, beam.logp, beam.score, next(numbers)) for beam in beams]
             for beams in chosen
         ]
-    found: dict[tuple[int, ...], Hypothesis] = {}
+    hypotheses: dict[tuple[int, ...], Hypothesis] = {}
     for number, beams in enumerate(groups):
         for beam in beams:
-            found.setdefault(beam.tokens, Hypothesis(beam.tokens, beam.ended, beam.logp, number))
+            hypotheses.setdefault(beam.tokens, Hypothesis(beam.tokens, beam.ended, beam.logp, number))
 
-    def merit(each: Hypothesis) -> float:
-        return float(each.logp / max(1, len(each.tokens) + each.ended) ** config.length_power)
+    def normalized(hypothesis: Hypothesis) -> float:
+        length = max(1, len(hypothesis.tokens) + hypothesis.ended)
+        return float(hypothesis.logp / length**config.length_power)
 
-    return sorted(found.values(), key=merit, reverse=True)
+    return sorted(hypotheses.values(), key=normalized, reverse=True)
 
 
-def _continued(
+def _expand(
     beams: list[_Beam], state: State, config: BeamConfig, taken: np.ndarray, boundary: int, width: int
 ) -> list[_Beam]:
-    """The best ``width`` of ended beams and all continuations of the others; of equal ones the first."""
+    """The best ``width`` of the ended beams and all continuations of the others; the first of equal ones."""
     candidates = [(beam.score, beam) for beam in beams if beam.ended]
     for beam in beams:
         if beam.ended:
             continue
         logp = state.logp[beam.row]
-        cost = config.diversity * taken
-        cost[boundary] = 0.0
-        ranked = beam.score + logp - cost
+        penalty = config.diversity * taken
+        penalty[boundary] = 0.0
+        ranked = beam.score + logp - penalty
         for token in np.argsort(-ranked, kind="stable")[:width].tolist():
             value = float(logp[token])
             if value == -np.inf:

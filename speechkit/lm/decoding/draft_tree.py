@@ -1,8 +1,8 @@
 """Token trees proposed by a draft model, and the verifier that makes the output follow the target's distribution.
 
 Recursive rejection sampling (Jeon et al. 2024, RSD): at a node, children are tested in the order in which they were
-drawn without replacement from q. One that is refused leaves the residual of p behind, and q without it. Whatever drew
-the tree, what comes out is distributed as if the target had been sampled alone. A chain is a tree of one child a node
+drawn without replacement from q. A rejection replaces p by its residual, and q by q without the rejected token. For
+any draft, the output has the distribution of sampling from the target alone. A chain is a tree with one child per node
 (Leviathan et al. 2023). Torch-free, in float64.
 """
 
@@ -22,9 +22,9 @@ class DraftTree:
     """Proposed continuations of one sequence.
 
     Attributes:
-        tokens: (N,)
-        parents: (N,) an earlier node, or `ROOT`; nodes of one parent stand in the order in which they were drawn.
-        draft: (N + 1, V) probabilities that the children of the root, and of each node, were drawn from.
+        tokens: (N,) token of each node.
+        parents: (N,) an earlier node, or `ROOT`; siblings are in the order in which they were drawn.
+        draft: (N + 1, V) probabilities from which the children of the root, and of each node, were drawn.
     """
 
     tokens: Tokens
@@ -32,26 +32,24 @@ class DraftTree:
     draft: LogProbabilities
 
     def children(self, node: int) -> list[int]:
-        """Of a node or of `ROOT`, in drawing order."""
+        """Children of a node or of `ROOT`, in drawing order."""
         return [int(child) for child in np.flatnonzero(self.parents == node)]
 
 
 def verify(tree: DraftTree, target: LogProbabilities, generator: np.random.Generator) -> tuple[list[int], int]:
-    """The accepted path from the root, and the next token, drawn from the target.
+    """The accepted path from the root, and the next token, sampled from the residual of the target.
 
     Args:
-        tree: N nodes.
-        target: (N + 1, V) probabilities of the target behind the root and each node.
-        generator: draws one number a test, and one for the last token.
+        tree: of N nodes.
+        target: (N + 1, V) next-token probabilities of the target after the root and each node.
+        generator: draws one number per test, and one for the last token.
     """
     path: list[int] = []
     node = ROOT
     while True:
         children = tree.children(node)
-        chances, residual = rejection(target[node + 1], tree.draft[node + 1], tree.tokens[children].tolist())
-        accepted = next(
-            (child for child, chance in zip(children, chances, strict=True) if generator.random() < chance), None
-        )
+        rates, residual = rejection(target[node + 1], tree.draft[node + 1], tree.tokens[children].tolist())
+        accepted = next((child for child, rate in zip(children, rates, strict=True) if generator.random() < rate), None)
         if accepted is None:
             return path, draw(residual, generator)
         path.append(accepted)
@@ -61,20 +59,20 @@ def verify(tree: DraftTree, target: LogProbabilities, generator: np.random.Gener
 def rejection(
     p: LogProbabilities, q: LogProbabilities, children: Sequence[int]
 ) -> tuple[list[float], LogProbabilities]:
-    """The chance of each child once those before it are refused, and the law of the token if all are: (V,), (V,), k."""
-    chances = []
+    """Acceptance probability of each child if those before it are rejected, and the residual (V,) if all are."""
+    rates = []
     for token in children:
         # A token of draft probability 0 cannot have been drawn.
-        chances.append(min(1.0, float(p[token] / q[token])))
+        rates.append(min(1.0, float(p[token] / q[token])))
         p = _residual(p, q)
         q = _without(q, token)
-    return chances, p
+    return rates, p
 
 
 def _residual(p: LogProbabilities, q: LogProbabilities) -> LogProbabilities:
     left = np.maximum(p - q, 0.0)
     total = left.sum()
-    # Equal laws leave nothing, and refuse nothing.
+    # Equal distributions have no residual, and nothing is rejected.
     return np.asarray(left / total) if total > 0 else p
 
 

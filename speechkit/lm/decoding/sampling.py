@@ -14,13 +14,13 @@ from speechkit.lm.interface import LogProbabilities, SequenceModel, read_prompts
 
 
 class SamplingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the next token is drawn. In this order: temperature, the most probable k, the smallest set of mass p.
+    """Settings of sampling, applied in this order: temperature, top-k, top-p.
 
     Attributes:
-        temperature: divides log-probabilities; 0 takes the most probable token, of equal ones the first.
-        top_k: how many tokens may be drawn, 0 for all; of equally probable ones the first.
-        top_p: share of the probability that may be drawn; the token that reaches it is kept.
-        max_tokens: after which a sequence is cut off.
+        temperature: divides log-probabilities; 0 takes the most probable token, the first of equal ones.
+        top_k: number of most probable tokens kept, 0 for all; the first of equal ones.
+        top_p: probability mass kept; the token that reaches it is included.
+        max_tokens: maximum length of a continuation.
     """
 
     temperature: Annotated[float, msgspec.Meta(ge=0)] = 1.0
@@ -35,11 +35,11 @@ class Generated:
 
     Attributes:
         tokens: without the boundary.
-        ended: whether the boundary was drawn; otherwise it was cut off.
-        logp: of the tokens, and of the boundary, by the model itself (temperature 1, all tokens).
-        target_calls: how often the model was called, the prompt apart.
-        drafted: tokens that a smaller model proposed.
-        accepted: of these.
+        ended: whether the boundary was sampled; otherwise the length limit was reached.
+        logp: log-probability of the tokens and of the boundary under the model itself (temperature 1, all tokens).
+        target_calls: number of model calls, without the prompt's.
+        drafted: number of tokens proposed by the draft.
+        accepted: number of these accepted.
     """
 
     tokens: list[int]
@@ -51,7 +51,7 @@ class Generated:
 
 
 def warp(logp: LogProbabilities, config: SamplingConfig) -> LogProbabilities:
-    """Log-probabilities (…, V) of what is drawn: -inf for what cannot be."""
+    """Log-probabilities (…, V) after temperature, top-k and top-p; -inf for excluded tokens."""
     if config.temperature == 0:
         warped = np.full_like(logp, -np.inf)
         np.put_along_axis(warped, logp.argmax(-1)[..., None], 0.0, -1)
@@ -63,14 +63,14 @@ def warp(logp: LogProbabilities, config: SamplingConfig) -> LogProbabilities:
         if config.top_k:
             ranked[..., config.top_k :] = -np.inf
         mass = np.cumsum(np.exp(ranked - np.logaddexp.reduce(ranked, -1)[..., None]), -1)
-        # A token goes if those before it are enough.
+        # A token is excluded if those before it already reach top_p.
         ranked[..., 1:][mass[..., :-1] >= config.top_p] = -np.inf
         np.put_along_axis(warped, order, ranked, -1)
     return np.asarray(warped - np.logaddexp.reduce(warped, -1)[..., None])
 
 
 def draw(probabilities: NDArray[np.floating[Any]], generator: np.random.Generator) -> int:
-    """A token by its probability (V,), which need not sum to one; one of probability 0 is never drawn."""
+    """Sample a token from probabilities (V,), which need not sum to one; tokens of probability 0 are never drawn."""
     cumulative = np.cumsum(probabilities)
     return int(np.searchsorted(cumulative, generator.random() * cumulative[-1], side="right"))
 
@@ -86,14 +86,14 @@ def sample(
     Args:
         model: see `speechkit.lm.interface`.
         prompts: tokens, each beginning with the boundary.
-        config: see there.
-        generators: one a prompt, so that what is drawn for one does not depend on the others.
+        config: sampling settings.
+        generators: one per prompt, so that a continuation does not depend on the other prompts.
 
     Raises:
-        UserError: if a prompt is empty or holds a token that the model does not know.
+        UserError: if a prompt is empty or contains a token outside the vocabulary.
     """
     if len(generators) != len(prompts):
-        raise ValueError(f"{len(prompts)} prompts have {len(generators)} generators; give one each")
+        raise ValueError(f"there are {len(prompts)} prompts and {len(generators)} generators; give one per prompt")
     state = read_prompts(model, prompts)
     tokens: list[list[int]] = [[] for _ in prompts]
     total = np.zeros(len(prompts))
@@ -102,22 +102,22 @@ def sample(
     ended = np.zeros(len(prompts), bool)
     while len(live):
         probabilities = np.exp(warp(state.logp, config))
-        turns = zip(probabilities, live.tolist(), strict=True)
-        drawn = np.array([draw(row, generators[index]) for row, index in turns])
-        total[live] += state.logp[np.arange(len(live)), drawn]
-        for index, token in zip(live.tolist(), drawn.tolist(), strict=True):
+        rows = zip(probabilities, live.tolist(), strict=True)
+        sampled = np.array([draw(row, generators[index]) for row, index in rows])
+        total[live] += state.logp[np.arange(len(live)), sampled]
+        for index, token in zip(live.tolist(), sampled.tolist(), strict=True):
             if token == model.boundary:
                 ended[index] = True
             else:
                 tokens[index].append(token)
-        goes_on = np.array([not ended[index] and len(tokens[index]) < config.max_tokens for index in live.tolist()])
-        if not goes_on.all():
-            state = model.select(state, np.flatnonzero(goes_on))
-        live = live[goes_on]
+        continues = np.array([not ended[index] and len(tokens[index]) < config.max_tokens for index in live.tolist()])
+        if not continues.all():
+            state = model.select(state, np.flatnonzero(continues))
+        live = live[continues]
         if len(live):
-            state = model.step(state, drawn[goes_on])
+            state = model.step(state, sampled[continues])
             calls[live] += 1
     return [
-        Generated(each, bool(end), float(value), int(count))
-        for each, end, value, count in zip(tokens, ended, total, calls, strict=True)
+        Generated(continuation, bool(end), float(value), int(count))
+        for continuation, end, value, count in zip(tokens, ended, total, calls, strict=True)
     ]

@@ -1,9 +1,9 @@
-"""Recursive speculative decoding (Jeon et al. 2024): something small drafts a tree, one call of a model checks it.
+"""Recursive speculative decoding (Jeon et al. 2024): a drafter proposes a token tree, one call of a model verifies it.
 
-What comes out has the model's law exactly (`speechkit.lm.decoding.draft_tree`), whatever drafts: a smaller model, or
-heads of the same one (`speechkit.lm.decoding.draft_heads`).
-Drafts are drawn without replacement, by Gumbel noise: with a number of children a level (RSD-C; ones make a chain), or
-as a stochastic beam (RSD-S; Kool et al. 2019), whose pruned prefixes stay as leaves. Torch-free.
+The output follows the target's distribution exactly (`speechkit.lm.decoding.draft_tree`). The drafter is a smaller
+model, or heads of the same one (`speechkit.lm.decoding.draft_heads`). Drafts are sampled without replacement by Gumbel
+noise: with a fixed number of children per level (RSD-C; ones make a chain), or as a stochastic beam (RSD-S; Kool et
+al. 2019), whose pruned prefixes stay as leaves. Torch-free.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class DraftConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Shape of the tree drafted for each call of the target; one of two kinds.
 
     Attributes:
-        factors: RSD-C: children of each node of a level, from the root down; ``[1, 1, 1]`` is a chain of three.
-        width: RSD-S: beams, of ``levels`` levels.
-        levels: of RSD-S.
-        temperature: of the draft, None for the target's own; with a greedy target, a draft at 1 gives trees.
+        factors: RSD-C: children per node on each level, from the root; ``[1, 1, 1]`` is a chain of three.
+        width: RSD-S: beam width.
+        levels: RSD-S: depth of the tree.
+        temperature: of the draft, None for the target's; with a greedy target, a draft at 1 gives trees.
     """
 
     factors: tuple[Count, ...] = ()
@@ -43,19 +43,19 @@ class DraftConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def nodes(self) -> int:
-        """Most tokens of a tree."""
+        """Maximum number of nodes of a tree."""
         if self.width:
             return self.width * self.levels
         return int(np.cumprod(self.factors).sum())
 
     @property
     def depth(self) -> int:
-        """Levels of a tree."""
+        """Maximum depth of a tree."""
         return self.levels if self.width else len(self.factors)
 
 
 class Steps(Protocol):
-    """What of a `SequenceModel` a tree is drafted by."""
+    """The part of `SequenceModel` that drafting needs."""
 
     @property
     def vocabulary(self) -> int:
@@ -69,7 +69,7 @@ class Steps(Protocol):
         """Read one more token (B,) of each sequence."""
 
     def select(self, state: State, rows: Tokens) -> State:
-        """The sequences of some rows, in any order and number."""
+        """State of the given rows, in any order and with repetitions."""
 
 
 @runtime_checkable
@@ -80,25 +80,25 @@ class Drafter(Protocol):
     boundary: int
 
     def check(self, depth: int) -> None:
-        """Refuse trees of more levels than it can draft."""
+        """Raise `ConfigError` if trees of this depth cannot be drafted."""
 
     def begin(self, prompt: Sequence[int]) -> State:
-        """The state behind a prompt."""
+        """State after a prompt."""
 
     def grow(
         self, state: State, sampling: SamplingConfig, config: DraftConfig, generator: np.random.Generator
     ) -> DraftTree:
-        """A tree behind the last token."""
+        """Draft a tree after the last token."""
 
     def follow(self, state: State, tokens: Sequence[int], hidden: Any) -> State:
-        """The state behind new tokens; ``hidden`` (R, D) is what the target thought behind those that it has read.
+        """State after new tokens; ``hidden`` (R, D) are the target's hidden vectors after those it has processed.
 
-        They are the last token before these and all but the last of these, or none where the target had read all.
+        These are the last token before the new ones and all new ones but the last, or none if there was no such token.
         """
 
 
 class ModelDrafter:
-    """`Drafter` over a sequence model."""
+    """`Drafter` that samples from a sequence model."""
 
     def __init__(self, model: SequenceModel):
         self._model = model
@@ -135,63 +135,64 @@ def speculate(
     """Sample a continuation from the same distribution as `speechkit.lm.decoding.sampling.sample` with the target.
 
     Args:
-        target: whose law it is.
-        draft: of the same vocabulary, cheaper; or heads, where the target is a `speechkit.lm.decoder.NetworkDecoder`.
+        target: the model whose distribution is sampled.
+        draft: a cheaper model of the same vocabulary; or draft heads, if the target is a
+            `speechkit.lm.decoder.NetworkDecoder`.
         prompt: begins with the boundary.
-        config: of the target.
-        tree: what is drafted.
-        generator: draws drafts and tests.
+        config: sampling settings of the target.
+        tree: shape of the draft tree.
+        generator: of the drafts and the acceptance tests.
 
     Raises:
-        UserError: if the vocabularies differ, the prompt is empty or holds a token that the models do not know.
-        ConfigError: if the tree is deeper than heads can draft.
+        UserError: if the vocabularies differ, the prompt is empty or contains a token outside the vocabulary.
+        ConfigError: if the tree is deeper than there are draft heads.
     """
     drafter = draft if isinstance(draft, Drafter) else ModelDrafter(draft)
     drafter.check(tree.depth)
     hidden_of: Any = getattr(target, "path_hidden", None)
     if (target.vocabulary, target.boundary) != (draft.vocabulary, draft.boundary):
         raise UserError(
-            f"the draft knows {draft.vocabulary} tokens and the target {target.vocabulary}; give models of one codebook"
+            f"the draft has {draft.vocabulary} tokens and the target {target.vocabulary}; give models of one codebook"
         )
-    warm = config if tree.temperature is None else msgspec.structs.replace(config, temperature=tree.temperature)
+    draft_config = config if tree.temperature is None else msgspec.structs.replace(config, temperature=tree.temperature)
     state = read_prompts(target, [prompt])
-    small = drafter.begin(prompt)
-    waiting: list[int] = []  # the last token, which the target has drawn and not yet read
+    draft_state = drafter.begin(prompt)
+    pending: list[int] = []  # the last token, which the target has sampled and not yet processed
     tokens: list[int] = []
     total, calls, drafted, accepted = 0.0, 0, 0, 0
     while True:
-        grown = drafter.grow(small, warm, tree, generator)
-        nodes = np.concatenate([np.array(waiting, np.int64), grown.tokens])
-        parents = np.concatenate([np.full(len(waiting), ROOT), grown.parents + len(waiting)])
+        proposed = drafter.grow(draft_state, draft_config, tree, generator)
+        nodes = np.concatenate([np.array(pending, np.int64), proposed.tokens])
+        parents = np.concatenate([np.full(len(pending), ROOT), proposed.parents + len(pending)])
         hidden = None
         if len(nodes):
             scored = target.score_tree(state, nodes, parents)
-            logp = scored.logp[len(waiting) :]  # (N + 1, V)
+            logp = scored.logp[len(pending) :]  # (N + 1, V)
             calls += 1
-        else:  # nothing was drafted, and the target has read everything
+        else:  # nothing was drafted, and no token is pending
             logp = state.logp
-        path, token = verify(grown, np.exp(warp(logp, config)), generator)
+        path, next_token = verify(proposed, np.exp(warp(logp, config)), generator)
         if len(nodes):
-            read = [*range(len(waiting)), *(node + len(waiting) for node in path)]
-            state = target.commit(scored, read)
-            hidden = None if hidden_of is None or not waiting else hidden_of(scored, read)
-        drafted, accepted = drafted + len(grown.tokens), accepted + len(path)
-        new = [*grown.tokens[path].tolist(), token]
-        for place, each in zip([0, *(node + 1 for node in path)], new, strict=True):
-            total += float(logp[place, each])
-            if each == target.boundary:
+            processed = [*range(len(pending)), *(node + len(pending) for node in path)]
+            state = target.commit(scored, processed)
+            hidden = None if hidden_of is None or not pending else hidden_of(scored, processed)
+        drafted, accepted = drafted + len(proposed.tokens), accepted + len(path)
+        new = [*proposed.tokens[path].tolist(), next_token]
+        for row, token in zip([0, *(node + 1 for node in path)], new, strict=True):
+            total += float(logp[row, token])
+            if token == target.boundary:
                 return Generated(tokens, True, total, calls, drafted, accepted)
-            tokens.append(each)
+            tokens.append(token)
             if len(tokens) == config.max_tokens:
                 return Generated(tokens, False, total, calls, drafted, accepted)
-        small = drafter.follow(small, new, hidden)
-        waiting = [token]
+        draft_state = drafter.follow(draft_state, new, hidden)
+        pending = [next_token]
 
 
 def draft_tree(
     model: Steps, state: State, sampling: SamplingConfig, config: DraftConfig, generator: np.random.Generator
 ) -> DraftTree:
-    """A tree behind the one sequence of a state, drawn from the warped law of a model."""
+    """Draft a tree after the single sequence of a state, sampled from the model with the given settings."""
     tokens: list[int] = []
     parents: list[int] = []
     rows: list[LogProbabilities] = [np.exp(warp(state.logp[0], sampling))]
@@ -201,29 +202,29 @@ def draft_tree(
     for number in range(depth):
         logq = warp(level.logp, sampling)  # (owners, V)
         if config.width:
-            places, total, noise = _stochastic_beam(logq, total, noise, config.width, generator)
+            children, total, noise = _stochastic_beam(logq, total, noise, config.width, generator)
         else:
-            places = _without_replacement(logq, config.factors[number], generator)
+            children = _without_replacement(logq, config.factors[number], generator)
         begin = len(tokens)
-        for owner, token in places:
+        for owner, token in children:
             tokens.append(token)
             parents.append(owners[owner])
             rows.append(np.zeros(model.vocabulary))
-        # The boundary ends its path, and so has no children.
-        grows = [place for place, (_, token) in enumerate(places) if token != model.boundary]
-        if number == depth - 1 or not grows:
+        # The boundary ends its path, so it has no children.
+        inner = [index for index, (_, token) in enumerate(children) if token != model.boundary]
+        if number == depth - 1 or not inner:
             break
-        chosen = np.array([places[place] for place in grows])
+        chosen = np.array([children[index] for index in inner])
         level = model.step(model.select(level, chosen[:, 0]), chosen[:, 1])
-        owners = [begin + place for place in grows]
-        total, noise = (total[grows], noise[grows]) if config.width else (total, noise)
-        for owner, law in zip(owners, np.exp(warp(level.logp, sampling)), strict=True):
-            rows[owner + 1] = law
+        owners = [begin + index for index in inner]
+        total, noise = (total[inner], noise[inner]) if config.width else (total, noise)
+        for owner, probabilities in zip(owners, np.exp(warp(level.logp, sampling)), strict=True):
+            rows[owner + 1] = probabilities
     return DraftTree(np.array(tokens, np.int64), np.array(parents, np.int64), np.stack(rows))
 
 
 def _without_replacement(logq: LogProbabilities, factor: int, generator: np.random.Generator) -> list[tuple[int, int]]:
-    """(row, token) of ``factor`` tokens of each row, drawn without replacement, in drawing order."""
+    """(row, token) of ``factor`` tokens per row, sampled without replacement, in drawing order."""
     values = logq + generator.gumbel(size=logq.shape)
     order = np.argsort(-values, -1)[:, :factor]
     return [(row, token) for row, tokens in enumerate(order.tolist()) for token in tokens if logq[row, token] > -np.inf]
@@ -236,17 +237,17 @@ def _stochastic_beam(
     width: int,
     generator: np.random.Generator,
 ) -> tuple[list[tuple[int, int]], LogProbabilities, LogProbabilities]:
-    """The ``width`` best of all children by Gumbel values whose largest under each beam is the beam's own.
+    """The ``width`` children with the largest perturbed log-probabilities, each beam's maximum being its own value.
 
     Args:
-        logq: (beams, V)
+        logq: (beams, V) log-probabilities of the next token.
         total: (beams,) log-probability of each beam.
-        noise: (beams,) its Gumbel value.
-        width: how many are kept.
-        generator: draws the values.
+        noise: (beams,) perturbed log-probability of each beam.
+        width: number of children kept.
+        generator: of the Gumbel noise.
 
     Returns:
-        (row, token), log-probability and value of each, values descending.
+        (row, token), log-probability and perturbed log-probability of each child, the last descending.
     """
     phi = total[:, None] + logq
     values = phi + generator.gumbel(size=phi.shape)

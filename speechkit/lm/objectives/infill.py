@@ -1,11 +1,11 @@
-"""CodeGen2's mixture (Nijkamp et al. 2023): plain sequences, sequences with a prefix read both ways, and infilling.
+"""CodeGen2's mixture (Nijkamp et al. 2023): causal sequences, prefix sequences with bidirectional attention, infilling.
 
-A sequence to infill has some stretches cut out, each behind a mark, and ends with what was cut: it is learnt from left
-to right like any other, and the model then fills gaps as it continues. Torch-free.
+In an infilling sequence some spans are replaced by mask tokens and appended after a separator, so that the model learns
+to fill gaps by left-to-right prediction. Torch-free.
 
     ^ u1 <mask 0> u5 u6 <mask 1> u9 ^ <separator> <mask 0> u2 u3 u4 <end> <mask 1> u7 u8 <end>
 
-with ^ for the boundary, which both begins and ends the sequence.
+where ^ is the boundary token, which begins and ends the sequence.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from speechkit.lm.vocabulary import UnitVocabulary
 
 Kind = Literal["causal", "prefix", "infill"]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-LEAST_UNITS = 8
-"""Shorter sequences stay whole."""
+MIN_UNITS = 8
+"""Shorter sequences get no spans."""
 
 
 class MixtureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Mixture of plain, prefix and infilling sequences.
+    """Mixture of causal, prefix and infilling sequences.
 
     Attributes:
-        prefix: share of sequences whose beginning is read in both directions, and not learnt.
-        infill: share of sequences with stretches cut out.
-        least_cut: of a sequence's units, at least.
-        most_cut: of a sequence's units, at most.
-        shortest_span: units, the least mean length of a stretch.
-        longest_span: units, the largest mean length of a stretch.
+        prefix: share of sequences with a prefix that is read bidirectionally and not predicted.
+        infill: share of sequences with masked spans.
+        least_cut: minimum share of a sequence's units in spans.
+        most_cut: maximum share of a sequence's units in spans.
+        shortest_span: minimum of the mean span length, in units.
+        longest_span: maximum of the mean span length, in units.
     """
 
     prefix: Share = 0.0
@@ -46,30 +46,32 @@ class MixtureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def draw_kind(config: MixtureConfig, generator: np.random.Generator) -> Kind:
-    """What becomes of a sequence."""
-    place = generator.random()
-    if place < config.infill:
+    """Draw the kind of a sequence."""
+    value = generator.random()
+    if value < config.infill:
         return "infill"
-    return "prefix" if place < config.infill + config.prefix else "causal"
+    return "prefix" if value < config.infill + config.prefix else "causal"
 
 
-def draw_spans(units: int, most: int, config: MixtureConfig, generator: np.random.Generator) -> list[tuple[int, int]]:
-    """Stretches (begin, end) to cut out of so many units, in order, at least one unit apart; none of short sequences.
+def draw_spans(
+    units: int, max_spans: int, config: MixtureConfig, generator: np.random.Generator
+) -> list[tuple[int, int]]:
+    """Spans (begin, end) to mask in a sequence, in order and at least one unit apart; none for short sequences.
 
     Args:
-        units: of the sequence.
-        most: stretches.
-        config: how much is cut, and how long stretches are.
-        generator: draws share, mean length, lengths and places.
+        units: length of the sequence.
+        max_spans: maximum number of spans.
+        config: share of masked units and lengths of spans.
+        generator: of the share, the mean length, the lengths and the positions.
     """
-    if units < LEAST_UNITS:
+    if units < MIN_UNITS:
         return []
-    wanted = max(1, int(units * generator.uniform(config.least_cut, config.most_cut)))
+    masked = max(1, int(units * generator.uniform(config.least_cut, config.most_cut)))
     mean = generator.uniform(config.shortest_span, config.longest_span)
     lengths: list[int] = []
-    while len(lengths) < most and sum(lengths) < wanted:
-        length = min(int(generator.geometric(1 / mean)), wanted - sum(lengths))
-        # What is kept must part the stretches.
+    while len(lengths) < max_spans and sum(lengths) < masked:
+        length = min(int(generator.geometric(1 / mean)), masked - sum(lengths))
+        # At least one unit must remain between two spans.
         if sum(lengths) + length + len(lengths) > units:
             break
         lengths.append(length)
@@ -84,12 +86,12 @@ def draw_spans(units: int, most: int, config: MixtureConfig, generator: np.rando
 
 
 def cut_out(units: Sequence[int], spans: Sequence[tuple[int, int]], vocabulary: UnitVocabulary) -> list[int]:
-    """The tokens of a sequence with stretches cut out, and of what was cut, as the module shows them."""
-    tokens, place = [vocabulary.boundary], 0
+    """Tokens of an infilling sequence, in the layout shown at the top of the module."""
+    tokens, position = [vocabulary.boundary], 0
     for number, (begin, end) in enumerate(spans):
-        tokens += [*units[place:begin], vocabulary.mask(number)]
-        place = end
-    tokens += [*units[place:], vocabulary.boundary]
+        tokens += [*units[position:begin], vocabulary.mask(number)]
+        position = end
+    tokens += [*units[position:], vocabulary.boundary]
     if spans:
         tokens.append(vocabulary.separator)
     for number, (begin, end) in enumerate(spans):
@@ -100,49 +102,49 @@ def cut_out(units: Sequence[int], spans: Sequence[tuple[int, int]], vocabulary: 
 def infill_prompt(
     units: Sequence[int], spans: Sequence[tuple[int, int]], number: int, vocabulary: UnitVocabulary
 ) -> list[int]:
-    """What a model reads before it fills stretch ``number``, those before it being filled by what stands there.
+    """Prompt from which a model predicts span ``number``; earlier spans are given, later ones left out.
 
     Raises:
-        UserError: if the model does not infill, or has fewer marks than there are stretches.
+        UserError: if the model has fewer mask tokens than there are spans.
     """
     if len(spans) > vocabulary.spans:
         raise UserError(
-            f"{len(spans)} stretches are to be filled and the model knows {vocabulary.spans}; train it with more spans"
+            f"there are {len(spans)} spans to fill and the model supports {vocabulary.spans}; train it with more spans"
         )
     tokens = cut_out(units, spans, vocabulary)
-    filled = sum(end - begin + 2 for begin, end in spans[number:])
-    return [*tokens[: len(tokens) - filled], vocabulary.mask(number)]
+    missing = sum(end - begin + 2 for begin, end in spans[number:])
+    return [*tokens[: len(tokens) - missing], vocabulary.mask(number)]
 
 
 def put_back(tokens: Sequence[int], vocabulary: UnitVocabulary) -> list[int]:
-    """The units that `cut_out` was given.
+    """Inverse of `cut_out`: the units of an infilling sequence.
 
     Raises:
-        UserError: if a mark has no stretch, or stands where none can.
+        UserError: if a mask token has no span, or a span has no end.
     """
-    head, mark, tail = _parted(list(tokens), vocabulary.separator)
-    stretches: dict[int, list[int]] = {}
-    place = 0
-    while mark and place < len(tail):
+    head, has_spans, tail = _partition(list(tokens), vocabulary.separator)
+    spans: dict[int, list[int]] = {}
+    position = 0
+    while has_spans and position < len(tail):
         try:
-            end = tail.index(vocabulary.end_of_span, place)
+            end = tail.index(vocabulary.end_of_span, position)
         except ValueError:
-            raise UserError("a stretch has no end; the model stopped before it") from None
-        stretches[tail[place]] = tail[place + 1 : end]
-        place = end + 1
+            raise UserError("a span has no end token; generate more tokens") from None
+        spans[tail[position]] = tail[position + 1 : end]
+        position = end + 1
     units: list[int] = []
     for token in head:
         if token < vocabulary.boundary:
             units.append(token)
         elif token > vocabulary.end_of_span:
-            if token not in stretches:
-                raise UserError(f"stretch {token - vocabulary.mask(0)} is cut out and not filled; fill it first")
-            units += stretches[token]
+            if token not in spans:
+                raise UserError(f"span {token - vocabulary.mask(0)} is masked and not filled; fill it first")
+            units += spans[token]
     return units
 
 
-def _parted(tokens: list[int], mark: int) -> tuple[list[int], bool, list[int]]:
-    if mark not in tokens:
+def _partition(tokens: list[int], separator: int) -> tuple[list[int], bool, list[int]]:
+    if separator not in tokens:
         return tokens, False, []
-    place = tokens.index(mark)
-    return tokens[:place], True, tokens[place + 1 :]
+    position = tokens.index(separator)
+    return tokens[:position], True, tokens[position + 1 :]

@@ -1,11 +1,11 @@
 """In-context language learning: strings of a random regular language with known next-symbol probabilities.
 
-Every instance has a language of its own, so that it can only be learnt from the strings of the instance. Languages are
-told apart by their minimal automata: two drawings of one language are one language.
+Every instance has its own language, which can be learned only from the strings of that instance. Languages are compared
+by their minimal automata, so that two automata of the same language count as one.
 
-Source: Akyürek et al. 2024, section 3. Here training draws a new language each time, and none of the test.
+Source: Akyürek et al. 2024, section 3. Here each training instance has a new language, never one of the test.
 
-Notation used for shapes: T tokens of an instance, V tokens in all.
+Notation used for shapes: T tokens of an instance, V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 
 SYMBOLS = 18
 SEPARATOR = 0
-"""Before every string; symbols are 1 … 18."""
+"""Token before every string; symbols are 1 … 18."""
 VOCABULARY = SYMBOLS + 1
 Edges = tuple[tuple[tuple[int, int], ...], ...]
-"""Of each state the symbols that may come and the states that they lead to, by symbol; state 0 is the first."""
+"""For each state its (symbol, next state) pairs, sorted by symbol; state 0 is initial."""
 
 
 @dataclass(frozen=True)
 class Instance:
-    """Strings of one language in a row.
+    """Concatenated strings of one language.
 
     Attributes:
-        tokens: (T,) a separator before each string.
-        following: (T, V) chance of each token behind each position, zero throughout where the string ends.
+        tokens: (T,) with a separator before each string.
+        following: (T, V) probability of each token after each position; all zero where a string ends.
     """
 
     tokens: NDArray[np.int64]
@@ -38,38 +38,39 @@ class Instance:
 
     @property
     def scored(self) -> NDArray[np.bool_]:
-        """(T,) positions behind which a symbol comes; ends of strings are not foreseen."""
+        """(T,) positions followed by a symbol; the ends of strings are not predicted."""
         scored: NDArray[np.bool_] = np.greater(self.following.sum(1), 0)
         return scored
 
 
 def minimal(edges: Edges) -> Edges:
-    """The one smallest automaton of the same strings, its states in the order in which symbols reach them."""
+    """The minimal automaton of the same language, states numbered in breadth-first order of symbols."""
     reached = [0]
     for state in reached:
         reached.extend(sorted({target for _, target in edges[state]} - set(reached)))
-    # States are one as long as the same symbols lead to states that are one.
-    kinds = dict.fromkeys(reached, 0)
+    # Partition refinement: states stay in one class while the same symbols lead to the same classes.
+    classes = dict.fromkeys(reached, 0)
     while True:
-        looks = {state: tuple((symbol, kinds[target]) for symbol, target in edges[state]) for state in reached}
-        numbers = {look: number for number, look in enumerate(dict.fromkeys(looks[state] for state in reached))}
-        finer = {state: numbers[looks[state]] for state in reached}
-        if len(numbers) == len(set(kinds.values())):
+        signatures = {state: tuple((symbol, classes[target]) for symbol, target in edges[state]) for state in reached}
+        distinct = dict.fromkeys(signatures[state] for state in reached)
+        numbers = {signature: number for number, signature in enumerate(distinct)}
+        finer = {state: numbers[signatures[state]] for state in reached}
+        if len(numbers) == len(set(classes.values())):
             break
-        kinds = finer
-    one_of = {kind: state for state, kind in reversed(list(finer.items()))}
-    order, made = [finer[0]], []
-    for kind in order:
-        row = [(symbol, finer[target]) for symbol, target in edges[one_of[kind]]]
-        order.extend(each for each in dict.fromkeys(target for _, target in row) if each not in order)
-        made.append(row)
-    return tuple(tuple((symbol, order.index(kind)) for symbol, kind in row) for row in made)
+        classes = finer
+    representative = {number: state for state, number in reversed(list(finer.items()))}
+    order, rows = [finer[0]], []
+    for number in order:
+        row = [(symbol, finer[target]) for symbol, target in edges[representative[number]]]
+        order.extend(target for target in dict.fromkeys(target for _, target in row) if target not in order)
+        rows.append(row)
+    return tuple(tuple((symbol, order.index(target)) for symbol, target in row) for row in rows)
 
 
 def random_automaton(random: np.random.Generator, taken: Collection[Edges] = ()) -> Edges:
-    """A minimal automaton of 4 to 12 states before it was made so, over 4 to 18 symbols, that is not taken.
+    """A random automaton of 4 to 12 states over 4 to 18 symbols, minimised, that is not in ``taken``.
 
-    Of a state one to three edges go out, with symbols and targets of their own, none to itself; all states accept.
+    Each state has one to three edges with distinct symbols and targets, none to itself; all states accept.
     """
     while True:
         states, symbols = int(random.integers(4, 13)), int(random.integers(4, SYMBOLS + 1))
@@ -89,45 +90,45 @@ def random_automaton(random: np.random.Generator, taken: Collection[Edges] = ())
 def instance(
     edges: Edges, random: np.random.Generator, strings: tuple[int, int] = (10, 19), longest: int = 49
 ) -> Instance:
-    """Strings of a language: so many, each of 1 to ``longest`` symbols, each edge of a state as likely."""
+    """Random strings of a language, each of 1 to ``longest`` symbols; the edges of a state are equally likely."""
     tokens, following = [], []
     for _ in range(int(random.integers(strings[0], strings[1] + 1))):
         state, token = 0, SEPARATOR
         for _ in range(int(random.integers(1, longest + 1))):
-            chances = np.zeros(VOCABULARY)
-            chances[[symbol for symbol, _ in edges[state]]] = 1 / len(edges[state])
+            probabilities = np.zeros(VOCABULARY)
+            probabilities[[symbol for symbol, _ in edges[state]]] = 1 / len(edges[state])
             tokens.append(token)
-            following.append(chances)
+            following.append(probabilities)
             token, state = edges[state][int(random.integers(len(edges[state])))]
         tokens.append(token)
         following.append(np.zeros(VOCABULARY))
     return Instance(np.array(tokens), np.array(following))
 
 
-def distances(instance: Instance, chances: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Of scored positions: whether the likeliest of (T, V) may come, and half the sum of differences of chances."""
-    wanted, found = instance.following[instance.scored], chances[instance.scored]
-    likeliest = wanted[np.arange(len(wanted)), found.argmax(1)] > 0
-    return likeliest, np.abs(wanted - found).sum(1) / 2
+def distances(instance: Instance, probabilities: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """At scored positions: whether the likeliest token of (T, V) is possible, and the total variation distance."""
+    true, predicted = instance.following[instance.scored], probabilities[instance.scored]
+    possible = true[np.arange(len(true)), predicted.argmax(1)] > 0
+    return possible, np.abs(true - predicted).sum(1) / 2
 
 
 def context_ngram(tokens: NDArray[np.int64], order: int) -> NDArray[np.float64]:
-    """Chances (T, V) by what followed the longest seen context of at most ``order`` - 1 tokens in the instance so far.
+    """Probabilities (T, V) by counts after the longest known context of at most ``order`` - 1 tokens of the instance.
 
-    Separators are never foreseen; where no symbol has been seen at all, every one is as likely.
+    Separators are never predicted; before the first symbol the distribution is uniform.
     """
-    chances = np.full((len(tokens), VOCABULARY), 1 / SYMBOLS)
-    chances[:, SEPARATOR] = 0
+    probabilities = np.full((len(tokens), VOCABULARY), 1 / SYMBOLS)
+    probabilities[:, SEPARATOR] = 0
     counts: dict[tuple[int, ...], NDArray[np.float64]] = {}
     row = tokens.tolist()
     for position in range(len(row)):
         for size in range(order - 1, -1, -1):
             seen = counts.get(tuple(row[position + 1 - size : position + 1])) if size <= position + 1 else None
             if seen is not None:
-                chances[position] = seen / seen.sum()
+                probabilities[position] = seen / seen.sum()
                 break
         if position + 1 < len(row) and row[position + 1] != SEPARATOR:
             for size in range(min(order, position + 2)):
                 context = tuple(row[position + 1 - size : position + 1])
                 counts.setdefault(context, np.zeros(VOCABULARY))[row[position + 1]] += 1
-    return chances
+    return probabilities

@@ -1,4 +1,4 @@
-"""Layers side by side on tasks with known answers: one small model of equal size for each, trained alike.
+"""Comparison of sequence layers on synthetic tasks: small models with equal numbers of parameters, trained alike.
 
 Notation used for tensor shapes: B rows, T positions, D width, V vocabulary.
 """
@@ -27,7 +27,7 @@ from speechkit.lm.synthetic.automata import (
     instance,
     random_automaton,
 )
-from speechkit.lm.synthetic.recall import asked, long_recall_row, recall_row
+from speechkit.lm.synthetic.recall import long_recall_row, query_mask, recall_row
 from speechkit.lm.synthetic.records import STATE_POSITIONS, Cell, ComparisonConfig, System, Task
 from speechkit.metrics.bootstrap import bootstrap_ratio
 from speechkit.nn.sequence.aaren import AarenConfig
@@ -56,11 +56,11 @@ SYSTEMS: dict[System, tuple[LayerConfig, ...]] = {
     "based": (ConvolutionConfig(), JrtConfig(), AttentionConfig(window=16)),
     "titans": (TitansConfig(variant="mag", window=16),) * 2,
 }
-"""Layers by name; feed-forwards are as wide as makes all of them of one size."""
+"""Layers by name; the widths of the feed-forward networks equalise the numbers of parameters."""
 
 
 class SmallModel(nn.Module):
-    """Tokens (B, T) to logits of the next ones (B, T, V)."""
+    """Language model from tokens (B, T) to next-token logits (B, T, V)."""
 
     def __init__(self, config: StackConfig, vocabulary: int):
         super().__init__()
@@ -75,10 +75,10 @@ class SmallModel(nn.Module):
 
 
 def equal_model(layers: tuple[LayerConfig, ...], width: int, parameters: int, vocabulary: int) -> SmallModel:
-    """A model of these layers whose feed-forwards bring it as near as can be to so many parameters.
+    """A model of these layers with about ``parameters`` parameters, by the width of its feed-forward networks.
 
     Raises:
-        ConfigError: if it has more without any.
+        ConfigError: if the layers alone have more.
     """
     return SmallModel(equal_stack(layers, width, parameters, lambda stack: SmallModel(stack, vocabulary)), vocabulary)
 
@@ -86,56 +86,57 @@ def equal_model(layers: tuple[LayerConfig, ...], width: int, parameters: int, vo
 def equal_stack(
     layers: tuple[LayerConfig, ...], width: int, parameters: int, build: Callable[[StackConfig], nn.Module]
 ) -> StackConfig:
-    """The stack of these layers whose feed-forwards bring what is built of it near so many parameters.
+    """The stack with the feed-forward width for which the module built from it has about ``parameters`` parameters.
 
     Raises:
-        ConfigError: if it has more without any.
+        ConfigError: if the layers alone have more.
     """
 
-    def sized(feed_width: int) -> int:
+    def count_parameters(feed_width: int) -> int:
         stack = StackConfig(layers=layers, width=width, feed_width=feed_width)
         return sum(weight.numel() for weight in build(stack).parameters())
 
-    one, two = sized(1), sized(2)
+    one, two = count_parameters(1), count_parameters(2)
     feed_width = 1 + round((parameters - one) / (two - one))
     if feed_width < 1:
         raise ConfigError(
-            f"{layers[0].mixer} layers {width} wide have {one:,} parameters; allow more than {parameters:,}"
+            f"{layers[0].mixer} layers of width {width} have {one:,} parameters, more than parameters={parameters:,}; "
+            "raise it or reduce the width"
         )
     return StackConfig(layers=layers, width=width, feed_width=feed_width)
 
 
 def state_kilobytes(stack: Stack) -> tuple[float, float]:
-    """Of a row behind `STATE_POSITIONS`."""
+    """Size of a row's state after `STATE_POSITIONS` positions."""
     return (stack.state_bytes(STATE_POSITIONS[0]) / 1e3, stack.state_bytes(STATE_POSITIONS[1]) / 1e3)
 
 
 def padded(rows: list[tuple[NDArray[np.int64], NDArray[np.bool_]]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows of tokens and of scored positions as a batch: tokens (B, T), lengths (B,), scored (B, T)."""
+    """Batch rows of tokens and scored positions: tokens (B, T), lengths (B,), scored (B, T)."""
     longest = max(len(tokens) for tokens, _ in rows)
     tokens = torch.zeros(len(rows), longest, dtype=torch.int64)
     scored = torch.zeros(len(rows), longest, dtype=torch.bool)
-    for index, (own, marked) in enumerate(rows):
-        tokens[index, : len(own)] = torch.from_numpy(own)
-        scored[index, : len(own)] = torch.from_numpy(marked)
-    return tokens, torch.tensor([len(own) for own, _ in rows]), scored
+    for index, (row, mask) in enumerate(rows):
+        tokens[index, : len(row)] = torch.from_numpy(row)
+        scored[index, : len(row)] = torch.from_numpy(mask)
+    return tokens, torch.tensor([len(row) for row, _ in rows]), scored
 
 
 def next_token_loss(network: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
-    """Nats a scored position."""
+    """Mean loss of scored positions in nats."""
     tokens, lengths, scored = batch
     logits = network(tokens, lengths)[:, :-1]
     return F.cross_entropy(logits[scored[:, :-1]], tokens[:, 1:][scored[:, :-1]]), {}
 
 
-class Judge:
-    """The test of a task, and batches that have nothing of it.
+class SyntheticTask:
+    """Test set of a task, and training batches disjoint from it.
 
     Args:
-        task: which.
+        task: name of the task.
         config: sizes.
-        seed: of the test; training draws from seeds of its own.
-        bank: units of speech that ``long_recall`` puts between, and how many units there are; None: drawn ones.
+        seed: of the test set; training batches have seeds derived from it.
+        bank: units of speech for the gaps of ``long_recall``, and the vocabulary size; None: uniform units.
     """
 
     def __init__(
@@ -158,78 +159,82 @@ class Judge:
             self.recalled = [self._recall(random) for _ in range(config.judged)]
 
     def _recall(self, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """A row and where it asks."""
+        """A row and the mask of its scored positions."""
         config = self.config
         if self.task == "long_recall":
             return long_recall_row(random, config.span, config.gap, self.vocabulary, self._bank)
-        return recall_row(random, config.pairs, config.keys, config.keys), asked(config.pairs)
+        return recall_row(random, config.pairs, config.keys, config.keys), query_mask(config.pairs)
 
     def batch(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
-        """A micro-batch by its number: tokens (B, T), lengths (B,), scored (B, T)."""
+        """Training batch ``number``: tokens (B, T), lengths (B,), scored (B, T)."""
         random = np.random.default_rng([self._seed, 1, number])
         rows = []
         for _ in range(self.config.rows):
             if self.task == "languages":
-                own = instance(random_automaton(random, self._taken), random, self.config.strings, self.config.longest)
-                rows.append((own.tokens, own.scored))
+                edges = random_automaton(random, self._taken)
+                drawn = instance(edges, random, self.config.strings, self.config.longest)
+                rows.append((drawn.tokens, drawn.scored))
             else:
                 rows.append(self._recall(random))
         return padded(rows)
 
-    def cell(self, system: str, chances: Callable[[NDArray[np.int64]], NDArray[np.float64]], **more: object) -> Cell:
-        """What (T,) tokens to chances (T, V) get right."""
-        right, apart, number = [], [], []
-        for each in self.instances:
-            correct, distance = distances(each, chances(each.tokens))
-            right.append(int(correct.sum()))
-            apart.append(float(distance.sum()))
-            number.append(len(correct))
-        for tokens, asking in self.recalled:
-            marked = np.flatnonzero(asking)
-            right.append(int((chances(tokens)[marked].argmax(1) == tokens[marked + 1]).sum()))
-            number.append(len(marked))
-        facts = {"accuracy": sum(right) / sum(number), "accuracy_interval": bootstrap_ratio(right, number)}
-        if apart:
-            facts |= {"distance": sum(apart) / sum(number), "distance_interval": bootstrap_ratio(apart, number)}
-        return msgspec.convert({"task": self.task, "system": system, **facts, **more}, Cell)
+    def cell(self, system: str, model: Callable[[NDArray[np.int64]], NDArray[np.float64]], **facts: object) -> Cell:
+        """Evaluate a model from tokens (T,) to next-token probabilities (T, V) on the test set."""
+        correct, variation, count = [], [], []
+        for test in self.instances:
+            possible, distance = distances(test, model(test.tokens))
+            correct.append(int(possible.sum()))
+            variation.append(float(distance.sum()))
+            count.append(len(possible))
+        for tokens, mask in self.recalled:
+            queries = np.flatnonzero(mask)
+            correct.append(int((model(tokens)[queries].argmax(1) == tokens[queries + 1]).sum()))
+            count.append(len(queries))
+        scores = {"accuracy": sum(correct) / sum(count), "accuracy_interval": bootstrap_ratio(correct, count)}
+        if variation:
+            scores |= {
+                "distance": sum(variation) / sum(count),
+                "distance_interval": bootstrap_ratio(variation, count),
+            }
+        return msgspec.convert({"task": self.task, "system": system, **scores, **facts}, Cell)
 
     def untrained(self) -> list[Cell]:
-        """What needs no training: the true chances, n-grams of the instance, and every symbol as likely."""
+        """Systems without training: the true probabilities and n-grams of the instance; order 1 is a unigram."""
         if self.task != "languages":
             return []
-        oracle = {each.tokens.tobytes(): each.following for each in self.instances}
+        oracle = {test.tokens.tobytes(): test.following for test in self.instances}
         ngrams = {f"{order}-gram of the instance": partial(context_ngram, order=order) for order in (1, 2, 3, 4)}
         return [
             self.cell("oracle", lambda tokens: oracle[tokens.tobytes()]),
-            *(self.cell(name, chances) for name, chances in ngrams.items()),
+            *(self.cell(name, ngram) for name, ngram in ngrams.items()),
         ]
 
 
-def judged_system(
-    judge: Judge, system: System, folder: Path, seed: int, device: str, should_stop: Callable[[], bool]
+def evaluate_system(
+    task: SyntheticTask, system: System, folder: Path, seed: int, device: str, should_stop: Callable[[], bool]
 ) -> Cell | None:
-    """Train a system and judge it; None if it was stopped before."""
-    config = judge.config
+    """Train and evaluate a system; None if stopped before the end."""
+    config = task.config
     torch.manual_seed(seed)
-    model = equal_model(SYSTEMS[system], config.width, config.parameters, judge.vocabulary)
-    objective = Objective(model, [Turn(next_token_loss, [list(model.parameters())])], judge.batch)
+    model = equal_model(SYSTEMS[system], config.width, config.parameters, task.vocabulary)
+    objective = Objective(model, [Turn(next_token_loss, [list(model.parameters())])], task.batch)
     began = time.process_time()
     if not train(objective, config.training, folder, should_stop=should_stop, device=device, log=lambda line: None):
         return None
     seconds = (time.process_time() - began) / config.training.steps
     model.eval()
-    place = model.head.weight.device
+    where = model.head.weight.device
 
     @torch.no_grad()
-    def chances(tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-        logits = model(torch.from_numpy(tokens)[None].to(place), torch.tensor([len(tokens)]))
-        found: NDArray[np.float64] = logits[0].double().softmax(-1).cpu().numpy()
-        return found
+    def predict(tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        logits = model(torch.from_numpy(tokens)[None].to(where), torch.tensor([len(tokens)]))
+        probabilities: NDArray[np.float64] = logits[0].double().softmax(-1).cpu().numpy()
+        return probabilities
 
     parameters = sum(weight.numel() for weight in model.parameters())
-    return judge.cell(
+    return task.cell(
         system,
-        chances,
+        predict,
         parameters=parameters,
         step_seconds=seconds,
         steps=config.training.steps,

@@ -1,8 +1,7 @@
-"""A binary source of which tokens tell more than symbols do, and what models of either need for it.
+"""A binary Markov source on which tokenization helps, and the cost of models over its symbols or tokens.
 
-A symbol differs from the one ``lag`` before with probability p. With lag 1 neighbours tell all there is; with a longer
-one a model has to look back, and one that does not, sits at ln 2 a symbol, while even a unigram over tokens longer than
-the lag comes near the entropy.
+A symbol differs from the one ``lag`` before with probability p. A model that ignores the symbol at that lag costs ln 2
+nats per symbol, while even a unigram over tokens longer than the lag comes close to the entropy.
 
 Source: Rajaraman, Jiao and Ramchandran 2024 (arXiv 2404.08335).
 
@@ -33,20 +32,20 @@ CODEBOOK = "binary source"
 
 
 class MarkovConfig(msgspec.Struct, frozen=True):
-    """The sources, the tokens and the models.
+    """Settings of the sources, the tokens and the models.
 
     Attributes:
-        lags: of the sources.
-        switch: p.
-        vocabularies: tokens, the two symbols among them; 2 is no merge.
-        learnt: symbols that merges are learnt from.
-        symbols: of training.
-        judged: fresh ones.
+        lags: lag of each source.
+        switch: p, probability of a switch.
+        vocabularies: numbers of tokens, including the two symbols; 2 is no merge.
+        learnt: number of symbols to learn merges from.
+        symbols: number of training symbols.
+        judged: number of test symbols.
         width: of the network.
-        layers: of it.
+        layers: of the network.
         context: tokens of a row.
-        rows: of a batch.
-        looks: at the test, evenly over the steps.
+        rows: rows per batch.
+        looks: number of evaluations, equally spaced over the steps.
         training: of the network.
     """
 
@@ -67,7 +66,7 @@ class MarkovConfig(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if self.judged < 8 * max(self.lags):
-            raise ConfigError(f"judged is {self.judged}; give many times the longest lag, {max(self.lags)}")
+            raise ConfigError(f"judged is {self.judged}; give at least 8 times the longest lag, {max(self.lags)}")
 
 
 class MarkovCell(msgspec.Struct, frozen=True):
@@ -75,15 +74,15 @@ class MarkovCell(msgspec.Struct, frozen=True):
 
     Attributes:
         lag: of the source.
-        vocabulary: tokens that merges made.
+        vocabulary: number of tokens.
         model: unigram of tokens, or transformer.
-        nats: a source symbol.
-        ratio: of these to what the source itself needs for the same symbols.
+        nats: per source symbol.
+        ratio: to the cost under the source itself.
         switch: p of the source.
-        symbols_per_token: on fresh symbols.
-        steps: of training.
-        symbols_seen: in training.
-        step_seconds: of the processor a step.
+        symbols_per_token: on test symbols.
+        steps: training steps.
+        symbols_seen: number of training symbols processed.
+        step_seconds: CPU seconds per step.
     """
 
     lag: int
@@ -99,35 +98,35 @@ class MarkovCell(msgspec.Struct, frozen=True):
 
 
 def entropy(switch: float) -> float:
-    """Nats a symbol of the source, whatever its lag."""
+    """Entropy rate of the source in nats per symbol, for any lag."""
     return -switch * math.log(switch) - (1 - switch) * math.log(1 - switch)
 
 
 def draw_source(number: int, lag: int, switch: float, random: np.random.Generator) -> Symbols:
-    """(T,) of 0 and 1: the first ``lag`` at random, each other one as that ``lag`` before unless it switches."""
+    """Sample (T,) of 0 and 1: the first ``lag`` uniformly, each other equal to that ``lag`` before or switched."""
     switched = random.random(number) < switch
     switched[:lag] = random.random(min(lag, number)) < 0.5
     padded = np.zeros(-(-number // lag) * lag, np.int64)
     padded[:number] = switched
-    # Symbols of one remainder by the lag are a chain of their own.
+    # Symbols at the same index modulo the lag form an independent chain.
     chains = padded.reshape(-1, lag).cumsum(0) % 2
     return chains.reshape(-1)[:number].astype(np.int64)
 
 
 def source_nats(symbols: Symbols, lag: int, switch: float) -> float:
-    """What symbols cost by the source that they were drawn from, a symbol: near `entropy`, as far as chance goes."""
+    """Cost of symbols under their own source in nats per symbol; `entropy` in expectation."""
     switches = int((symbols[lag:] != symbols[:-lag]).sum())
     stays = len(symbols) - lag - switches
     return (lag * math.log(2) - switches * math.log(switch) - stays * math.log(1 - switch)) / len(symbols)
 
 
 def encode_stream(symbols: Symbols, bpe: AcousticBpe) -> Symbols:
-    """`AcousticBpe.encode` of one long row, a merge at a time over all of it."""
+    """`AcousticBpe.encode` for one long sequence, vectorised over each merge."""
     tokens: Symbols = symbols.copy()
     for number, (left, right) in enumerate(bpe.merges):
         hits = np.flatnonzero((tokens[:-1] == left) & (tokens[1:] == right))
         if left == right and len(hits):
-            # Of hits that overlap, from left to right, every other one counts.
+            # Of overlapping matches, every other one from the left is merged.
             begins = np.concatenate([[True], np.diff(hits) > 1])
             within = np.arange(len(hits)) - np.maximum.accumulate(np.where(begins, np.arange(len(hits)), 0))
             hits = hits[within % 2 == 0]
@@ -137,7 +136,7 @@ def encode_stream(symbols: Symbols, bpe: AcousticBpe) -> Symbols:
 
 
 def unigram_nats(train: Symbols, test: Symbols, vocabulary: int) -> float:
-    """What test tokens cost in all by the frequencies of training tokens, with half a count for each."""
+    """Total cost of test tokens under the unigram frequencies of training tokens, with add-half smoothing."""
     counts = np.bincount(train, minlength=vocabulary) + 0.5
     return float(-np.log(counts / counts.sum())[test].sum())
 
@@ -151,36 +150,36 @@ def markov_cells(
     device: str,
     should_stop: Callable[[], bool],
 ) -> list[MarkovCell] | None:
-    """A unigram of tokens and a small transformer, as often as it is looked at; None if it was stopped before."""
+    """Costs of a token unigram and of a small transformer at each evaluation; None if stopped before the end."""
     random = np.random.default_rng([seed, lag])
-    stream = draw_source(config.symbols, lag, config.switch, random)
-    fresh = draw_source(config.judged, lag, config.switch, random)
-    bpe = learn_bpe([stream[: config.learnt]], 2, vocabulary, CODEBOOK)
-    train, test = encode_stream(stream, bpe), encode_stream(fresh, bpe)
+    train_symbols = draw_source(config.symbols, lag, config.switch, random)
+    test_symbols = draw_source(config.judged, lag, config.switch, random)
+    bpe = learn_bpe([train_symbols[: config.learnt]], 2, vocabulary, CODEBOOK)
+    train, test = encode_stream(train_symbols, bpe), encode_stream(test_symbols, bpe)
     sizes = np.array(bpe.sizes())
-    per_token = len(fresh) / len(test)
+    per_token = len(test_symbols) / len(test)
 
-    def cell(model: str, nats: float, **more: float) -> MarkovCell:
-        ratio = nats / source_nats(fresh, lag, config.switch)
+    def cell(model: str, nats: float, **training: float) -> MarkovCell:
+        ratio = nats / source_nats(test_symbols, lag, config.switch)
         return msgspec.convert(
             {"lag": lag, "vocabulary": bpe.num_tokens, "model": model, "nats": nats, "ratio": ratio}
-            | {"switch": config.switch, "symbols_per_token": per_token, **more},
+            | {"switch": config.switch, "symbols_per_token": per_token, **training},
             MarkovCell,
         )
 
-    cells = [cell("unigram of tokens", unigram_nats(train, test, bpe.num_tokens) / len(fresh))]
-    looks = _trained(train, test, sizes, bpe.num_tokens, config, folder, seed, device, should_stop)
-    if looks is None:
+    cells = [cell("unigram of tokens", unigram_nats(train, test, bpe.num_tokens) / len(test_symbols))]
+    evaluations = _train_transformer(train, test, sizes, bpe.num_tokens, config, folder, seed, device, should_stop)
+    if evaluations is None:
         return None
-    seen = config.rows * config.context * len(stream) / len(train)
+    symbols_per_step = config.rows * config.context * len(train_symbols) / len(train)
     cells += [
-        cell("transformer", nats, steps=steps, symbols_seen=round(steps * seen), step_seconds=seconds)
-        for steps, nats, seconds in looks
+        cell("transformer", nats, steps=steps, symbols_seen=round(steps * symbols_per_step), step_seconds=seconds)
+        for steps, nats, seconds in evaluations
     ]
     return cells
 
 
-def _trained(
+def _train_transformer(
     train: Symbols,
     test: Symbols,
     sizes: Symbols,
@@ -191,7 +190,7 @@ def _trained(
     device: str,
     should_stop: Callable[[], bool],
 ) -> list[tuple[int, float, float]] | None:
-    """Steps, nats a symbol and CPU seconds a step, at every look."""
+    """(steps, nats per symbol, CPU seconds per step) at each evaluation."""
     import time
 
     import torch
@@ -211,27 +210,27 @@ def _trained(
         rows = torch.from_numpy(train[begins[:, None] + np.arange(length)])
         return rows, torch.full((config.rows,), length), torch.ones(rows.shape, dtype=torch.bool)
 
-    whole = len(test) // length
-    judged = torch.from_numpy(test[: whole * length].reshape(whole, length))
-    symbols = int(sizes[judged[:, 1:]].sum())
+    count = len(test) // length
+    test_rows = torch.from_numpy(test[: count * length].reshape(count, length))
+    symbols = int(sizes[test_rows[:, 1:]].sum())
 
     @torch.no_grad()
-    def look(network: torch.nn.Module) -> dict[str, float]:
-        place = next(network.parameters()).device
+    def evaluate(network: torch.nn.Module) -> dict[str, float]:
+        where = next(network.parameters()).device
         nats = 0.0
-        for rows in torch.split(judged, 64):
-            logits = network(rows.to(place), torch.full((len(rows),), length, device=place))[:, :-1]
+        for rows in torch.split(test_rows, 64):
+            logits = network(rows.to(where), torch.full((len(rows),), length, device=where))[:, :-1]
             nats += float(
-                F.cross_entropy(logits.flatten(0, 1).double(), rows[:, 1:].flatten().to(place), reduction="sum")
+                F.cross_entropy(logits.flatten(0, 1).double(), rows[:, 1:].flatten().to(where), reduction="sum")
             )
         return {"nats": nats / symbols}
 
     torch.manual_seed(seed)
     layers = (AttentionConfig(heads=4),) * config.layers
     model = SmallModel(StackConfig(layers=layers, width=config.width, feed_width=2 * config.width), vocabulary)
-    objective = Objective(model, [Turn(next_token_loss, [list(model.parameters())])], batch, evaluate=look)
-    every = max(1, config.training.steps // config.looks)
-    settings = msgspec.structs.replace(config.training, evaluate_every=every, seed=seed)
+    objective = Objective(model, [Turn(next_token_loss, [list(model.parameters())])], batch, evaluate=evaluate)
+    interval = max(1, config.training.steps // config.looks)
+    settings = msgspec.structs.replace(config.training, evaluate_every=interval, seed=seed)
     began = time.process_time()
     if not run(objective, settings, folder, should_stop=should_stop, device=device, log=lambda line: None):
         return None

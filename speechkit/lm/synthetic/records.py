@@ -28,35 +28,35 @@ System = Literal[
 ]
 
 STATE_POSITIONS = (1_000, 100_000)
-"""After so many positions the memory of a row is told."""
+"""Numbers of positions after which the size of a row's state is reported."""
 
 
 class ComparisonConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Which cells, and how each is trained and judged.
+    """Systems and tasks of the comparison, and settings of training and evaluation.
 
     Attributes:
         systems: of `comparison.SYSTEMS`.
         tasks: ``languages``, ``recall`` and ``long_recall`` need no data, ``units`` and ``waveforms`` do.
-        train_units: units of recordings, as the recipe unit_lm writes them: what ``units`` learns, and what stands
-            between in ``long_recall``.
-        test_units: of other speakers, for ``units``.
-        clips: manifest of a second of speech each, whose texts are the classes, for ``waveforms``.
+        train_units: units of recordings, as written by the recipe unit_lm: training data of ``units``, and the gaps of
+            ``long_recall``.
+        test_units: units of other speakers, for ``units``.
+        clips: manifest of clips of about a second whose texts are the classes, for ``waveforms``.
         waveform_systems: of `waveform_classes.SYSTEMS`.
         width: D.
-        parameters: of every model, as near as its feed-forwards allow.
-        rows: of a batch.
-        judged: instances of the test.
-        strings: fewest and most strings of a language.
-        longest: most symbols of a string.
-        pairs: of recall.
-        keys: that they are drawn from.
-        span: units of what is recalled in ``long_recall``.
-        gap: units between it and its return.
+        parameters: approximate number for every model.
+        rows: rows per batch.
+        judged: number of test instances.
+        strings: minimum and maximum number of strings of an instance.
+        longest: maximum number of symbols of a string.
+        pairs: number of pairs in ``recall``.
+        keys: number of keys from which they are drawn.
+        span: units to be recalled in ``long_recall``.
+        gap: units between the two occurrences of the span.
         context: units of a row of ``units``.
-        waveform_rows: clips of a batch.
-        test_share: of the speakers of clips, who judge; one at least.
-        waveform_training: of each cell of ``waveforms``; the first learning rate is that of steps, poles and matrices.
-        training: of each cell.
+        waveform_rows: clips per batch.
+        test_share: share of the speakers of clips that are test speakers; at least one.
+        waveform_training: for ``waveforms``; the first learning rate is for steps, poles and matrices of state spaces.
+        training: for the other tasks.
     """
 
     systems: tuple[System, ...] = get_args(System)
@@ -86,40 +86,43 @@ class ComparisonConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.span < 2 or self.gap < 1 or self.context < 2 or self.waveform_rows < 1 or not 0 < self.test_share < 1:
             raise ConfigError(
-                "span and context are 2 or more, gap and waveform_rows 1 or more, and test_share lies between 0 and 1"
+                "a size is out of range; set span and context to 2 or more, gap and waveform_rows to 1 or more, and "
+                "test_share between 0 and 1"
             )
         if len(self.waveform_training.learning_rates) != 2:
-            raise ConfigError("waveform_training.learning_rates: give two, that of steps, poles and matrices first")
+            raise ConfigError(
+                "waveform_training.learning_rates must be two values; give that of steps, poles and matrices first"
+            )
         for task, names in {"units": ("train_units", "test_units"), "waveforms": ("clips",)}.items():
             missing = [name for name in names if task in self.tasks and getattr(self, name) is None]
             if missing:
                 raise ConfigError(f"the task {task} needs compare.{missing[0]}; set it, or leave the task out")
         if not 0 < self.pairs <= self.keys:
-            raise ConfigError(f"{self.pairs} pairs of {self.keys} keys; give 1 or more, and as many keys as pairs")
+            raise ConfigError(f"pairs is {self.pairs} and keys {self.keys}; give 1 or more pairs and as many keys")
         if not 0 < self.strings[0] <= self.strings[1] or self.longest < 1 or self.judged < 1 or self.rows < 1:
             raise ConfigError(
-                "strings, longest, judged and rows are 1 or more; give the fewest strings before the most"
+                "a number is out of range; set strings (minimum, maximum), longest, judged and rows to 1 or more"
             )
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """One system on one task.
+    """Results of one system on one task.
 
     Attributes:
-        task: which.
-        system: its name; also what needs no training.
-        accuracy: share of positions whose likeliest token is a right one, of clips whose likeliest class is.
+        task: name of the task.
+        system: name of the system, trained or not.
+        accuracy: share of positions whose likeliest token is correct, or of clips whose likeliest class is.
         accuracy_interval: over instances.
-        distance: mean total variation from the true chances, of languages.
+        distance: mean total variation from the true probabilities, for languages.
         distance_interval: over instances.
-        half_rate: accuracy on every second sample, without training on it, of waveforms.
+        half_rate: accuracy on every second sample without training on it, for waveforms.
         half_rate_interval: over clips.
-        bits_per_second: of units.
+        bits_per_second: for units.
         bits_interval: over recordings.
-        parameters: weights.
-        step_seconds: of the processor a training step.
-        steps: of training.
-        state_kilobytes: of a row behind `STATE_POSITIONS`.
+        parameters: number of weights.
+        step_seconds: CPU seconds per training step.
+        steps: training steps.
+        state_kilobytes: of a row after `STATE_POSITIONS` positions.
     """
 
     task: Task

@@ -1,4 +1,4 @@
-"""The stage of the recipe sequence_layers that trains and judges: cells one by one, each kept as soon as it is done."""
+"""The stage of the recipe sequence_layers that trains and evaluates systems; each result is kept once it is done."""
 
 from __future__ import annotations
 
@@ -18,80 +18,78 @@ from speechkit.units.sequences import UnitSequence
 if TYPE_CHECKING:
     from speechkit.lm.synthetic.waveform_classes import Clips
 
-Judged = Callable[[Path], "Cell | None"]
+Evaluate = Callable[[Path], "Cell | None"]
 CELL_DROPS = ("no_text_or_speaker", "unreadable_audio")
 FRAMES_PER_SECOND = 50.0
-"""Of the encoders whose units these are."""
+"""Frame rate of the units."""
 
 
 def compare(context: Context) -> None:
-    """Train and judge each system on each task; a run that goes on keeps the cells that are done."""
+    """Train and evaluate each system on each task; a resumed run keeps finished results."""
     config = context.config
     cells: list[Cell] = []
     total = sum(len(config.waveform_systems if task == "waveforms" else config.systems) for task in config.tasks)
     for task in config.tasks:
         untrained, systems = _task(context, task)
         cells += untrained
-        for number, (system, judge) in enumerate(systems):
+        for number, (system, evaluate) in enumerate(systems):
             name = f"{task}-{number}"
-            cell = context.kept(name, Cell, partial(judge, context.scratch / name))
+            cell = context.kept(name, Cell, partial(evaluate, context.scratch / name))
             cells.append(cell)
-            shown = (
+            result = (
                 f"{cell.bits_per_second:.1f} bits/s" if cell.accuracy is None else f"{100 * cell.accuracy:.1f} % right"
             )
-            context.log(f"{task}, {system}: {shown}")
-            context.progress.update(sum(each.steps > 0 for each in cells), total)
+            context.log(f"{task}, {system}: {result}")
+            context.progress.update(sum(done.steps > 0 for done in cells), total)
     context.write("cells.jsonl", cells)
 
 
-def _task(context: Context, task: str) -> tuple[list[Cell], list[tuple[str, Judged]]]:
-    """What needs no training, and each system by what trains and judges it in a folder."""
-    config, more = context.config, (context.seed, context.device, lambda: context.interrupted)
+def _task(context: Context, task: str) -> tuple[list[Cell], list[tuple[str, Evaluate]]]:
+    """Results of systems without training, and for each other system a function that trains it in a folder."""
+    config, run = context.config, (context.seed, context.device, lambda: context.interrupted)
     if task == "waveforms":
         from speechkit.lm.synthetic.waveform_classes import waveforms_cell
 
         clips = _clips(context)
         return [], [
-            (name, partial(waveforms_cell, name, config, clips, seed=more[0], device=more[1], should_stop=more[2]))
+            (name, partial(waveforms_cell, name, config, clips, seed=run[0], device=run[1], should_stop=run[2]))
             for name in config.waveform_systems
         ]
     if task == "units":
         from speechkit.lm.synthetic.unit_bits import units_cell
 
-        learnt, judged = list(context.read("train_units")), list(context.read("test_units"))
-        units = _unit_set(learnt, judged)
+        train, test = list(context.read("train_units")), list(context.read("test_units"))
+        units = _unit_set(train, test)
         return [], [
             (
                 name,
-                partial(
-                    units_cell, name, config, units, learnt, judged, seed=more[0], device=more[1], should_stop=more[2]
-                ),
+                partial(units_cell, name, config, units, train, test, seed=run[0], device=run[1], should_stop=run[2]),
             )
             for name in config.systems
         ]
-    from speechkit.lm.synthetic.comparison import Judge, judged_system
+    from speechkit.lm.synthetic.comparison import SyntheticTask, evaluate_system
 
     bank = None
     if task == "long_recall" and "train_units" in context.inputs:
         rows = list(context.read("train_units"))
         bank = np.concatenate([np.asarray(row.units) for row in rows]), _unit_set(rows, rows).clusters
-    judge = Judge(task, config, context.seed, bank)  # type: ignore[arg-type]
+    synthetic = SyntheticTask(task, config, context.seed, bank)  # type: ignore[arg-type]
 
-    def judged_by(system: Any) -> Judged:
-        return lambda folder: judged_system(judge, system, folder, *more)
+    def evaluator(system: Any) -> Evaluate:
+        return lambda folder: evaluate_system(synthetic, system, folder, *run)
 
-    return judge.untrained(), [(name, judged_by(name)) for name in config.systems]
+    return synthetic.untrained(), [(name, evaluator(name)) for name in config.systems]
 
 
-def _unit_set(learnt: Sequence[UnitSequence], judged: Sequence[UnitSequence]) -> UnitSet:
-    """The units of both; how many there are is what stands in them.
+def _unit_set(train: Sequence[UnitSequence], test: Sequence[UnitSequence]) -> UnitSet:
+    """The common unit set; its size is the largest unit plus 1.
 
     Raises:
-        UserError: if there is none, or they are of several codebooks.
+        UserError: if there are no units, or they are of several codebooks.
     """
-    if len({row.codebook for row in (*learnt, *judged)}) != 1:
+    if len({row.codebook for row in (*train, *test)}) != 1:
         raise UserError("train_units and test_units are empty or of several codebooks; give units of one")
-    return UnitSet(learnt[0].codebook, 1 + max(max(row.units) for row in (*learnt, *judged)), FRAMES_PER_SECOND)
+    return UnitSet(train[0].codebook, 1 + max(max(row.units) for row in (*train, *test)), FRAMES_PER_SECOND)
 
 
 def _clips(context: Context) -> Clips:

@@ -1,4 +1,4 @@
-"""Layers side by side on units of speech: bits a second of unseen speakers, by models of equal size."""
+"""Comparison of sequence layers on speech units: bits per second of unseen speakers, by models of equal size."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def units_cell(
     system: System,
     config: ComparisonConfig,
     units: UnitSet,
-    learnt: Sequence[UnitSequence],
-    judged: Sequence[UnitSequence],
+    train_rows: Sequence[UnitSequence],
+    test_rows: Sequence[UnitSequence],
     folder: Path,
     seed: int,
     device: str,
     should_stop: Callable[[], bool],
 ) -> Cell | None:
-    """Train a system on units without durations and cost the test by it; None if it was stopped before.
+    """Train a system on units without durations and evaluate it; None if stopped before the end.
 
-    The protocol of the bits is that of `speechkit.lm.unit_costs`; the model learns rows of ``context`` units.
+    The protocol of the bits is that of `speechkit.lm.unit_costs`; the model is trained on rows of ``context`` units.
     """
     torch.manual_seed(seed)
     vocabulary = UnitVocabulary(units)
@@ -45,12 +45,12 @@ def units_cell(
     settings = UnitTraining(
         duration_bins=0, context=config.context, rows=config.rows, dropout=0.0, loop=config.training
     )
-    objective = unit_objective(network, learnt, [], settings)
+    objective = unit_objective(network, train_rows, [], settings)
     began = time.process_time()
     if not train(objective, config.training, folder, should_stop=should_stop, device=device, log=lambda line: None):
         return None
     seconds = (time.process_time() - began) / config.training.steps
-    costs = summarize(system, list(network_costs(network, judged)))
+    costs = summarize(system, list(network_costs(network, test_rows)))
     return Cell(
         task="units",
         system=system,

@@ -1,10 +1,10 @@
-"""Classes of raw waveforms: a second of speech, sample by sample, by speakers who do not teach.
+"""Classification of raw waveforms: a second of speech, sample by sample, of speakers not seen in training.
 
-State spaces read the samples themselves. A GRU and attention read pieces of `FOLD` samples, because sixteen thousand
-positions are more than either does in minutes; the names of these systems say so. A convolutional network strides.
+State spaces process single samples. A GRU and attention process chunks of `FOLD` samples, since 16,000 positions are
+too slow for them; the names of these systems say so. A convolutional network has strides.
 
-Source: Gu et al. 2021 (LSSL, section 5), where speakers are on both sides and samples are normalised by their place;
-here speakers are apart, and a clip is normalised by its own level.
+Source: Gu et al. 2021 (LSSL, section 5), where training and test share speakers and samples are normalised by position;
+here test speakers are unseen, and a clip is normalised by its own level.
 
 Notation used for tensor shapes: B clips, S samples, T positions, D width, K classes.
 """
@@ -43,9 +43,9 @@ SYSTEMS: dict[WaveformSystem, tuple[LayerConfig | None, int]] = {
     "s4d": (S4DConfig(), 1),
     "lssl": (LsslConfig(states=16), 1),
 }
-"""The layer, of which there are two, and samples of a position."""
+"""The layer, used twice, and the number of samples per position."""
 SLOW = ("log_step", "log_decay", "frequency", "matrix", "input_matrix")
-"""Weights of state spaces that want a smaller learning rate."""
+"""Weights of state spaces that need a smaller learning rate."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ class Clips:
 
     Attributes:
         waveforms: (N, S) of equal level.
-        classes: (N,) numbers.
-        teaches: (N,) true for those of speakers who teach.
+        classes: (N,) class index.
+        training: (N,) true for clips of training speakers.
         names: of the classes.
     """
 
     waveforms: NDArray[np.float32]
     classes: NDArray[np.int64]
-    teaches: NDArray[np.bool_]
+    training: NDArray[np.bool_]
     names: list[str]
 
 
@@ -72,41 +72,39 @@ def clips_of(
     test_share: float,
     seed: int,
 ) -> Clips:
-    """Clips cut or filled up to a second around their middle; speakers are drawn to judge.
+    """Clips cropped or padded to a second around their middle, with randomly drawn test speakers.
 
     Raises:
         UserError: if there are fewer than two speakers or classes.
     """
     names, people = sorted(set(texts)), sorted(set(speakers), key=lambda name: item_seed(seed, name))
     if len(people) < 2 or len(names) < 2:
-        raise UserError(
-            f"the clips have {len(people)} speakers and {len(names)} texts; give two of each, so that some can judge"
-        )
-    judging = set(people[: max(1, min(len(people) - 1, round(test_share * len(people))))])
+        raise UserError(f"the clips have {len(people)} speakers and {len(names)} texts; give at least two of each")
+    test_speakers = set(people[: max(1, min(len(people) - 1, round(test_share * len(people))))])
     table = np.zeros((len(waveforms), SAMPLES), np.float32)
     for row, waveform in zip(table, waveforms, strict=True):
         cut = waveform[max(0, (len(waveform) - SAMPLES) // 2) :][:SAMPLES]
         begin = (SAMPLES - len(cut)) // 2
         row[begin : begin + len(cut)] = cut / max(1e-4, float(np.sqrt(np.mean(np.square(cut))))) if len(cut) else 0
-    number = {name: place for place, name in enumerate(names)}
+    number = {name: index for index, name in enumerate(names)}
     return Clips(
         table,
         np.array([number[text] for text in texts]),
-        np.array([speaker not in judging for speaker in speakers]),
+        np.array([speaker not in test_speakers for speaker in speakers]),
         names,
     )
 
 
 class WaveformClassifier(nn.Module):
-    """Waveforms (B, S) to logits (B, K): layers over positions, and the mean of what they give."""
+    """Classifier from waveforms (B, S) to logits (B, K): layers over positions and mean pooling."""
 
     def __init__(self, system: WaveformSystem, width: int, classes: int):
         super().__init__()
         layer, self.fold = SYSTEMS[system]
         self.stack = None
-        self.enter: nn.Module = nn.Linear(self.fold, width)
+        self.input_proj: nn.Module = nn.Linear(self.fold, width)
         if layer is None:
-            self.enter = nn.Sequential(
+            self.input_proj = nn.Sequential(
                 nn.Conv1d(1, width, 80, 16), nn.GELU(), nn.GroupNorm(1, width),
                 nn.Conv1d(width, width, 5, 4), nn.GELU(), nn.GroupNorm(1, width),
                 nn.Conv1d(width, width, 5, 2), nn.GELU(), nn.GroupNorm(1, width),
@@ -116,24 +114,24 @@ class WaveformClassifier(nn.Module):
         self.head = nn.Linear(width, classes)
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        """(B, S) -> (B, K); samples that fill no position are left out."""
+        """(B, S) -> (B, K); samples after the last full position are left out."""
         if self.stack is None:
-            hidden: Tensor = self.enter(waveforms[:, None]).transpose(1, 2)
+            hidden: Tensor = self.input_proj(waveforms[:, None]).transpose(1, 2)
         else:
             whole = waveforms.shape[1] // self.fold * self.fold
-            hidden = self.stack(self.enter(waveforms[:, :whole].view(len(waveforms), -1, self.fold)))
+            hidden = self.stack(self.input_proj(waveforms[:, :whole].view(len(waveforms), -1, self.fold)))
         logits: Tensor = self.head(hidden.mean(1))
         return logits
 
     def set_rate(self, rate: float) -> None:
-        """Tell state spaces that a position lasts ``rate`` times as long as in training."""
+        """Set the step of state spaces to ``rate`` times that of training."""
         for module in self.modules():
             if isinstance(module, (S4D, Lssl)):
                 module.rate = rate
 
 
 def _loss(network: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
-    """Nats a clip."""
+    """Mean loss of a clip in nats."""
     return F.cross_entropy(network(batch[0]), batch[1]), {}
 
 
@@ -146,29 +144,30 @@ def waveforms_cell(
     device: str,
     should_stop: Callable[[], bool],
 ) -> Cell | None:
-    """Train a system on clips and judge it at both rates; None if it was stopped before."""
+    """Train a system on clips and evaluate it at both rates; None if stopped before the end."""
     torch.manual_seed(seed)
     model = WaveformClassifier(system, config.width, len(clips.names))
-    own = np.flatnonzero(clips.teaches)
+    train_clips = np.flatnonzero(clips.training)
 
     def batch(number: int) -> tuple[Tensor, Tensor]:
-        chosen = own[np.random.default_rng([seed, 2, number]).integers(len(own), size=config.waveform_rows)]
+        drawn = np.random.default_rng([seed, 2, number]).integers(len(train_clips), size=config.waveform_rows)
+        chosen = train_clips[drawn]
         return torch.from_numpy(clips.waveforms[chosen]), torch.from_numpy(clips.classes[chosen])
 
     named = list(model.named_parameters())
-    groups = [[each for name, each in named if name.rpartition(".")[2] in SLOW]]
-    groups.append([each for name, each in named if name.rpartition(".")[2] not in SLOW])
+    groups = [[weight for name, weight in named if name.rpartition(".")[2] in SLOW]]
+    groups.append([weight for name, weight in named if name.rpartition(".")[2] not in SLOW])
     settings = config.waveform_training
     began = time.process_time()
     objective = Objective(model, [Turn(_loss, groups)], batch)
     if not train(objective, settings, folder, should_stop=should_stop, device=device, log=lambda line: None):
         return None
     seconds = (time.process_time() - began) / settings.steps
-    judged = np.flatnonzero(~clips.teaches)
-    ones = np.ones(len(judged))
-    right = _right(model, clips, judged, config.waveform_rows, 1)
+    test_clips = np.flatnonzero(~clips.training)
+    ones = np.ones(len(test_clips))
+    right = _correct(model, clips, test_clips, config.waveform_rows, 1)
     model.set_rate(2.0)
-    half = _right(model, clips, judged, config.waveform_rows, 2)
+    half = _correct(model, clips, test_clips, config.waveform_rows, 2)
     fold = model.fold
     return Cell(
         task="waveforms",
@@ -185,15 +184,15 @@ def waveforms_cell(
 
 
 @torch.no_grad()
-def _right(
-    model: WaveformClassifier, clips: Clips, judged: NDArray[np.int64], together: int, every: int
+def _correct(
+    model: WaveformClassifier, clips: Clips, indices: NDArray[np.int64], batch_size: int, stride: int
 ) -> NDArray[np.float64]:
-    """(N,) 1 where the likeliest class is the clip's, on every so-many-th sample."""
+    """(N,) 1 where the likeliest class is the clip's, given every ``stride``-th sample."""
     model.eval()
-    place = model.head.weight.device
-    found = []
-    for begin in range(0, len(judged), together):
-        some = judged[begin : begin + together]
-        logits = model(torch.from_numpy(clips.waveforms[some, ::every].copy()).to(place))
-        found.append((logits.argmax(1).cpu().numpy() == clips.classes[some]).astype(np.float64))
-    return np.concatenate(found)
+    where = model.head.weight.device
+    correct = []
+    for begin in range(0, len(indices), batch_size):
+        batch = indices[begin : begin + batch_size]
+        logits = model(torch.from_numpy(clips.waveforms[batch, ::stride].copy()).to(where))
+        correct.append((logits.argmax(1).cpu().numpy() == clips.classes[batch]).astype(np.float64))
+    return np.concatenate(correct)
