@@ -37,14 +37,14 @@ class Continuation:
 
 def first_seconds(row: UnitSequence, seconds: float, frames_per_second: float) -> UnitSequence:
     """First ``seconds`` of a recording; the duration of the unit at the cut is shortened accordingly."""
-    wanted = round(seconds * frames_per_second)
+    frames = round(seconds * frames_per_second)
     units: list[int] = []
     durations: list[int] = []
     for unit, duration in zip(row.units, row.durations, strict=True):
-        if sum(durations) >= wanted:
+        if sum(durations) >= frames:
             break
         units.append(unit)
-        durations.append(min(duration, wanted - sum(durations)))
+        durations.append(min(duration, frames - sum(durations)))
     return UnitSequence(row.id, units, durations, row.codebook)
 
 
@@ -80,21 +80,22 @@ def continue_units(
         vocabulary.check(row.id, row.units, row.codebook)
         if len(row.units) + 1 >= network.context:
             raise UserError(
-                f"{row.id}: the prompt has {len(row.units)} units and the model reads {network.context} at once, the "
-                "boundary among them; give fewer seconds of it"
+                f"{row.id}: the prompt has {len(row.units)} units and the model's context is {network.context}, "
+                "boundary included; give a shorter prompt"
             )
     frames = round(seconds * rate)
     # A unit lasts at least one frame; most sequences reach the requested duration much earlier.
     bounded = msgspec.structs.replace(config, max_tokens=min(config.max_tokens, max(1, frames)))
     generators = [np.random.default_rng(seed) for seed in seeds]
-    begun = [[vocabulary.boundary, *row.units] for row in prompts]
-    drawn = sample(NetworkDecoder(network), begun, bounded, generators)
-    found = []
-    for row, generated, generator in zip(prompts, drawn, generators, strict=True):
+    tokens = [[vocabulary.boundary, *row.units] for row in prompts]
+    samples = sample(NetworkDecoder(network), tokens, bounded, generators)
+    continuations = []
+    for row, generated, generator in zip(prompts, samples, generators, strict=True):
         durations = _durations(network, row, generated.tokens, generator)
         cut = _cut(UnitSequence(row.id, generated.tokens, durations, row.codebook), frames)
-        found.append(Continuation(row, cut, generated.ended and len(cut.units) == len(generated.tokens), generated))
-    return found
+        complete = generated.ended and len(cut.units) == len(generated.tokens)
+        continuations.append(Continuation(row, cut, complete, generated))
+    return continuations
 
 
 def likely_tokens(row: UnitSequence, seconds: float, frames_per_second: float) -> int:

@@ -70,8 +70,8 @@ class NetworkDecoder:
     @torch.inference_mode()
     def prefill(self, tokens: Tokens, lengths: Tokens) -> tuple[LogProbabilities, State]:
         """See `speechkit.lm.interface.SequenceModel`."""
-        given = None if int(lengths.min()) == tokens.shape[1] else self._tensor(lengths)
-        hidden, memory = self._network.prefill(self._tensor(tokens), self._network.start(len(tokens)), given)
+        padded = None if int(lengths.min()) == tokens.shape[1] else self._tensor(lengths)
+        hidden, memory = self._network.prefill(self._tensor(tokens), self._network.start(len(tokens)), padded)
         logp = self._log_probabilities(hidden)
         last = hidden[torch.arange(len(tokens), device=hidden.device), self._tensor(lengths) - 1]
         return logp, State(logp[np.arange(len(tokens)), lengths - 1], _Memory(last, memory))
@@ -108,12 +108,12 @@ class NetworkDecoder:
         """See `speechkit.lm.interface.SequenceModel`."""
         if not self._network.reads_trees:
             return commit_by_steps(self, tree, path)
-        begun, memory, hidden = tree.memory
+        root, memory, hidden = tree.memory
         if not path:
-            return State(begun.logp, begun.memory)
+            return State(root.logp, root.memory)
         nodes = len(tree.logp) - 1
-        followed = self._network.follow(memory, nodes, self._tensor(np.array(path, np.int64)))
-        return State(tree.logp[path[-1] + 1][None], _Memory(hidden[path[-1]][None], followed))
+        network_state = self._network.follow(memory, nodes, self._tensor(np.array(path, np.int64)))
+        return State(tree.logp[path[-1] + 1][None], _Memory(hidden[path[-1]][None], network_state))
 
     def path_hidden(self, tree: TreeState, path: Sequence[int]) -> Tensor:
         """Hidden vectors after each node of a path of a tree: (P,) -> (P, D), on the network's device."""

@@ -62,14 +62,13 @@ def draft_objective(
         return UnitBatches(rows, network.vocabulary, network.context, config.rows, None, config.loop.seed)
 
     loss = DraftLoss(network)
-    learnt = batches(train)
-    looks = []
+    dev_batches = []
     if dev:
-        looked = batches(dev)
-        looks = [looked[number] for number in range(max(1, looked.tokens // (config.rows * network.context)))]
+        held_out = batches(dev)
+        dev_batches = [held_out[number] for number in range(max(1, held_out.tokens // (config.rows * network.context)))]
     return Objective(
         heads,
-        [Turn(loss, [[each for each in heads.parameters() if each.requires_grad]])],
-        learnt.__getitem__,
-        evaluate=mean_losses(loss, looks),
+        [Turn(loss, [[weight for weight in heads.parameters() if weight.requires_grad]])],
+        batches(train).__getitem__,
+        evaluate=mean_losses(loss, dev_batches),
     )

@@ -87,7 +87,7 @@ def read_prompts(model: SequenceModel, prompts: Sequence[Sequence[int]]) -> Stat
     """
     lengths = np.array([len(prompt) for prompt in prompts], np.int64)
     if not len(lengths) or not lengths.min():
-        raise UserError("a prompt has no token; begin it with the boundary")
+        raise UserError("a prompt is empty; begin it with the boundary token")
     for number, prompt in enumerate(prompts):
         check_tokens(prompt, model.vocabulary, f"prompt {number}")
     tokens = np.full((len(prompts), int(lengths.max())), model.boundary, np.int64)
@@ -97,10 +97,10 @@ def read_prompts(model: SequenceModel, prompts: Sequence[Sequence[int]]) -> Stat
 
 
 def check_tokens(tokens: Sequence[int], vocabulary: int, name: str) -> None:
-    """Refuse tokens outside the model's vocabulary.
+    """Check that tokens are in the model's vocabulary.
 
     Raises:
-        UserError: with the first such token.
+        UserError: naming the first that is not.
     """
     wrong = next((token for token in tokens if not 0 <= token < vocabulary), None)
     if wrong is not None:
@@ -112,7 +112,7 @@ class _Levels:
     """States of a tree, one per level with the root's first, and the position of each node in them."""
 
     states: list[State]
-    places: list[tuple[int, int]]
+    positions: list[tuple[int, int]]
 
 
 def score_tree_by_steps(model: SequenceModel, state: State, tokens: Tokens, parents: Tokens) -> TreeState:
@@ -120,28 +120,28 @@ def score_tree_by_steps(model: SequenceModel, state: State, tokens: Tokens, pare
 
     For models without a per-position cache: n-grams, recurrent layers, state spaces.
     """
-    places: list[tuple[int, int]] = []
+    positions: list[tuple[int, int]] = []
     levels: list[list[int]] = []
     for node, parent in enumerate(parents.tolist()):
         if not ROOT <= parent < node:
-            raise ValueError(f"node {node} has the parent {parent}, which is no earlier one")
-        level = places[parent][0] + 1 if parent >= 0 else 1
+            raise ValueError(f"node {node} has the parent {parent}; a parent must be an earlier node or ROOT")
+        level = positions[parent][0] + 1 if parent >= 0 else 1
         if level > len(levels):
             levels.append([])
-        places.append((level, len(levels[level - 1])))
+        positions.append((level, len(levels[level - 1])))
         levels[level - 1].append(node)
     states = [state]
     logp = np.empty((len(tokens) + 1, state.logp.shape[1]))
     logp[0] = state.logp[0]
     for nodes in levels:
-        rows = np.array([places[parent][1] if parent >= 0 else 0 for parent in parents[nodes].tolist()], np.int64)
+        rows = np.array([positions[parent][1] if parent >= 0 else 0 for parent in parents[nodes].tolist()], np.int64)
         states.append(model.step(model.select(states[-1], rows), tokens[nodes]))
         logp[np.array(nodes) + 1] = states[-1].logp
-    return TreeState(logp, _Levels(states, places))
+    return TreeState(logp, _Levels(states, positions))
 
 
 def commit_by_steps(model: SequenceModel, tree: TreeState, path: Sequence[int]) -> State:
     """`SequenceModel.commit` for the result of `score_tree_by_steps`."""
     levels: _Levels = tree.memory
-    level, row = levels.places[path[-1]] if path else (0, 0)
+    level, row = levels.positions[path[-1]] if path else (0, 0)
     return model.select(levels.states[level], np.array([row], np.int64))

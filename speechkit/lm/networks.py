@@ -30,18 +30,20 @@ def load_unit_network(name: str | Path) -> UnitNetwork:
         if msgspec.json.decode(raw.get("model_type", b"null")) == "speechkit-unit-lm":
             return UnitModel.from_pretrained(name)
         if KEY not in raw:
-            raise UserError(f"{name}: is no model of units; begin one from it by speechkit lm train --from {name}")
+            raise UserError(
+                f"{name}: is not a unit language model; start one from it with speechkit lm train --from {name}"
+            )
     return WarmModel.from_pretrained(name)
 
 
-def with_drawn_weights(network: UnitNetwork, seed: int) -> UnitNetwork:
+def with_random_weights(network: UnitNetwork, seed: int) -> UnitNetwork:
     """An untrained model of the same architecture, with random weights."""
     import torch
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if isinstance(network, UnitModel):
-            made: UnitNetwork = UnitModel(network.config)
+            untrained: UnitNetwork = UnitModel(network.config)
         else:
-            made = WarmModel(type(network.decoder)(network.decoder.config), network.spec, "random weights")
-    return made.to(next(network.parameters()).device).eval()
+            untrained = WarmModel(type(network.decoder)(network.decoder.config), network.spec, "random weights")
+    return untrained.to(next(network.parameters()).device).eval()

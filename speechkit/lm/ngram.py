@@ -17,7 +17,7 @@ State = tuple[str, ...]
 """The history of the next word, at most order - 1 words."""
 LN_10 = math.log(10)
 UNKNOWN_LOG10 = -7.0
-"""Of an unknown word where the model has no ``<unk>``."""
+"""log10 probability of an unknown word if the model has no ``<unk>``."""
 MAX_LINE = 1 << 16
 
 
@@ -48,36 +48,41 @@ class NgramModel:
         section, seen = 0, 0
         ended = begun = False
 
-        def full(place: str) -> None:
+        def check_count(where: str) -> None:
             if section and seen != counts.get(section, 0):
-                raise UserError(f"{place}: {seen} {section}-grams where the head says {counts.get(section, 0)}; fix it")
+                raise UserError(
+                    f"{where}: there are {seen} {section}-grams and the header says {counts.get(section, 0)}; "
+                    "build the model again"
+                )
 
         number = 0
         for number, line in _lines(path):
-            place = f"{path}:{number}"
+            where = f"{path}:{number}"
             if not begun:
                 begun = line == "\\data\\"
                 continue
             if not line:
                 continue
             if line == "\\end\\":
-                full(place)
+                check_count(where)
                 ended = True
                 break
             if line.startswith("ngram ") and not section:
                 order, _, count = line[6:].partition("=")
                 if not (order.strip().isdigit() and count.strip().isdigit()):
-                    raise UserError(f"{place}: {line[:60]!r} is no count; write 'ngram N=COUNT'")
+                    raise UserError(f"{where}: {line[:60]!r} is not a count; write 'ngram N=COUNT'")
                 counts[int(order)] = int(count)
             elif line.startswith("\\") and line.endswith("-grams:"):
-                full(place)
-                section, seen = _section(line, place, counts), 0
+                check_count(where)
+                section, seen = _section(line, where, counts), 0
             else:
-                words, value = _entry(line, section, place)
+                words, value = _entry(line, section, where)
                 entries[words] = value
                 seen += 1
         if not ended:
-            raise UserError(f"{path}:{number}: ends before \\end\\; the file is torn or no ARPA model (binary KenLM?)")
+            raise UserError(
+                f"{path}:{number}: ends before \\end\\; give a complete ARPA file (not KenLM's binary format)"
+            )
         return cls(max(counts), entries, str(path))
 
     def begin(self) -> State:
@@ -93,9 +98,9 @@ class NgramModel:
         back_off = 0.0
         context = state
         while True:
-            found = self.entries.get(" ".join((*context, known)))
-            if found is not None:
-                log10 = back_off + found[0]
+            entry = self.entries.get(" ".join((*context, known)))
+            if entry is not None:
+                log10 = back_off + entry[0]
                 break
             if not context:
                 log10 = back_off + self._unknown
@@ -121,10 +126,10 @@ class NgramModel:
             UserError: if there is no sentence.
         """
         if not sentences:
-            raise UserError("there is no sentence to compute a perplexity of")
+            raise UserError("there is no sentence to compute a perplexity of; give text")
         total = sum(self.sentence(words) for words in sentences)
-        words = sum(len(each) for each in sentences)
-        unknown = sum(word not in self.entries for each in sentences for word in each)
+        words = sum(len(sentence) for sentence in sentences)
+        unknown = sum(word not in self.entries for sentence in sentences for word in sentence)
         return math.exp(-total / (words + len(sentences))), unknown / max(1, words)
 
     @property
@@ -133,23 +138,23 @@ class NgramModel:
         return all(len(word) == 1 or word.startswith("<") for word in self.entries if " " not in word)
 
 
-def _section(line: str, place: str, counts: dict[int, int]) -> int:
+def _section(line: str, where: str, counts: dict[int, int]) -> int:
     order = line[1 : -len("-grams:")]
     if not order.isdigit() or int(order) not in counts:
-        raise UserError(f"{place}: {line[:40]!r} is no section that the head counts; fix the file")
+        raise UserError(f"{where}: the section {line[:40]!r} is not in the header; build the model again")
     return int(order)
 
 
-def _entry(line: str, order: int, place: str) -> tuple[str, tuple[float, float]]:
+def _entry(line: str, order: int, where: str) -> tuple[str, tuple[float, float]]:
     cells = line.split()
     if not order or not order + 1 <= len(cells) <= order + 2:
-        raise UserError(f"{place}: {line[:60]!r} is no {order}-gram; write log10 probability, words, back-off weight")
+        raise UserError(f"{where}: {line[:60]!r} is not a {order}-gram; write log10 probability, words, back-off")
     try:
         value = float(cells[0]), float(cells[order + 1]) if len(cells) == order + 2 else 0.0
     except ValueError as error:
-        raise UserError(f"{place}: {line[:60]!r} holds no number where one is wanted; fix it") from error
-    if not all(math.isfinite(each) for each in value):
-        raise UserError(f"{place}: a value is not finite; fix it")
+        raise UserError(f"{where}: {line[:60]!r} has a value that is not a number; build the model again") from error
+    if not all(math.isfinite(number) for number in value):
+        raise UserError(f"{where}: a value is not finite; build the model again")
     return " ".join(cells[1 : order + 1]), value
 
 
@@ -163,7 +168,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             while line := file.readline(MAX_LINE):
                 number += 1
                 if len(line) == MAX_LINE:
-                    raise UserError(f"{path}:{number}: the line is longer than 64 KiB; this is no ARPA model")
+                    raise UserError(f"{path}:{number}: the line is longer than 64 KiB; give an ARPA model")
                 yield number, line.decode("utf-8").strip(" \t\r\n")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise UserError(

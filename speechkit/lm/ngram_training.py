@@ -20,7 +20,7 @@ from speechkit.lm.ngram import BEGIN, END, UNKNOWN, NgramModel
 Smoothing = Literal["auto", "kneser-ney", "witten-bell"]
 Ngram = tuple[str, ...]
 NEVER_LOG10 = -99.0
-"""Of ``<s>``, which is no word that could follow."""
+"""log10 probability of ``<s>``, which is never predicted."""
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 """For counts of 1, 2, and 3 or more of an order that has no discounts of its own; as ``lmplz --discount_fallback``."""
 
@@ -43,19 +43,19 @@ def estimate(
         raise UserError(f"the order is {order}; choose 1 to 6")
     counts = _counts(sentences, order)
     if not counts[0]:
-        raise UserError("there is no word to learn a language model from; give text")
+        raise UserError("there is no word to estimate a language model from; give text")
     if smoothing == "witten-bell":
         return _witten_bell(counts, order), smoothing
     adjusted = [_left_extensions(counts, n) for n in range(order)]
     discounts = [_discounts(table) for table in adjusted]
-    missing = [str(n) for n, found in enumerate(discounts, 1) if found is None]
+    missing = [str(n) for n, values in enumerate(discounts, 1) if values is None]
     if missing and smoothing == "kneser-ney":
         raise UserError(
-            f"the counts of order {missing[0]} give no Kneser-Ney discounts; give more text, a lower order, auto "
-            "(which takes fallback discounts there) or witten-bell"
+            f"Kneser-Ney discounts of order {missing[0]} cannot be estimated from the counts; give more text, a lower "
+            "order, auto (with fallback discounts) or witten-bell"
         )
     used = f"kneser-ney with fallback discounts at order {', '.join(missing)}" if missing else "kneser-ney"
-    return _kneser_ney(adjusted, [found or FALLBACK_DISCOUNTS for found in discounts], order), used
+    return _kneser_ney(adjusted, [values or FALLBACK_DISCOUNTS for values in discounts], order), used
 
 
 def _counts(sentences: Iterable[Sequence[str]], order: int) -> list[Counter[Ngram]]:
@@ -63,14 +63,14 @@ def _counts(sentences: Iterable[Sequence[str]], order: int) -> list[Counter[Ngra
     for number, sentence in enumerate(sentences, 1):
         for word in sentence:
             if word in (BEGIN, END, UNKNOWN) or not word or len(word.split()) != 1:
-                raise UserError(f"sentence {number} holds {word!r}, which is no word; take it out of the text")
+                raise UserError(f"sentence {number} contains {word!r}, which is reserved or not a word; remove it")
         if not sentence:
             continue
-        marked = (BEGIN, *sentence, END)
+        padded = (BEGIN, *sentence, END)
         for n in range(1, order + 1):
             # The sentence start is never predicted.
-            for place in range(int(n == 1), len(marked) - n + 1):
-                counts[n - 1][marked[place : place + n]] += 1
+            for begin in range(int(n == 1), len(padded) - n + 1):
+                counts[n - 1][padded[begin : begin + n]] += 1
     return counts
 
 
@@ -90,34 +90,35 @@ def _discounts(table: Counter[Ngram]) -> tuple[float, float, float] | None:
     if not all(of[count] for count in (1, 2, 3, 4)):
         return None
     y = of[1] / (of[1] + 2 * of[2])
-    found = 1 - 2 * y * of[2] / of[1], 2 - 3 * y * of[3] / of[2], 3 - 4 * y * of[4] / of[3]
-    return found if all(0 <= each <= limit for each, limit in zip(found, (1, 2, 3), strict=True)) else None
+    discounts = 1 - 2 * y * of[2] / of[1], 2 - 3 * y * of[3] / of[2], 3 - 4 * y * of[4] / of[3]
+    valid = all(0 <= discount <= limit for discount, limit in zip(discounts, (1, 2, 3), strict=True))
+    return discounts if valid else None
 
 
 def _kneser_ney(tables: list[Counter[Ngram]], discounts: list[tuple[float, float, float]], order: int) -> NgramModel:
-    def taken(n: int, count: int) -> float:
+    def discount(n: int, count: int) -> float:
         return discounts[n][min(count, 3) - 1]
 
-    def freed(n: int, gram_counts: list[int]) -> float:
-        return sum(taken(n, count) for count in gram_counts) / sum(gram_counts)
+    def backoff_mass(n: int, gram_counts: list[int]) -> float:
+        return sum(discount(n, count) for count in gram_counts) / sum(gram_counts)
 
-    return _interpolated(tables, order, lambda n, c, total, kinds: (c - taken(n, c)) / total, freed)
+    return _interpolated(tables, order, lambda n, c, total, kinds: (c - discount(n, c)) / total, backoff_mass)
 
 
 def _witten_bell(counts: list[Counter[Ngram]], order: int) -> NgramModel:
-    def freed(n: int, gram_counts: list[int]) -> float:
+    def backoff_mass(n: int, gram_counts: list[int]) -> float:
         return len(gram_counts) / (sum(gram_counts) + len(gram_counts))
 
-    return _interpolated(counts, order, lambda n, c, total, kinds: c / (total + kinds), freed)
+    return _interpolated(counts, order, lambda n, c, total, kinds: c / (total + kinds), backoff_mass)
 
 
 def _interpolated(
     tables: list[Counter[Ngram]],
     order: int,
     own: Callable[[int, int, int, int], float],
-    freed: Callable[[int, list[int]], float],
+    backoff_mass: Callable[[int, list[int]], float],
 ) -> NgramModel:
-    """Interpolated model: share ``own`` of each n-gram, and the mass each context leaves (``freed``) as back-off.
+    """Interpolated model: the discounted probability ``own`` of each n-gram, and the back-off mass of each context.
 
     ``own`` takes the order minus one, the count, the context's total count and its number of distinct successors.
     """
@@ -128,7 +129,7 @@ def _interpolated(
         following: dict[Ngram, list[int]] = defaultdict(list)
         for gram, count in tables[n].items():
             following[gram[:-1]].append(count)
-        sums = {context: (sum(each), len(each), freed(n, each)) for context, each in following.items()}
+        sums = {context: (sum(group), len(group), backoff_mass(n, group)) for context, group in following.items()}
         if n == 0:
             total, kinds, left = sums[()]
             for word in words:

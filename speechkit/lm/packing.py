@@ -25,12 +25,12 @@ class Window:
     Attributes:
         tokens: (T,) input tokens.
         targets: (T,) the next token, or `IGNORED`.
-        places: (T,) positions of the tokens in the sequence; the initial boundary is 0.
+        positions: (T,) of the tokens in the sequence; the initial boundary is 0.
     """
 
     tokens: Whole
     targets: Whole
-    places: Whole
+    positions: Whole
 
 
 def windows(tokens: Sequence[int] | Whole, context: int, overlap: int = 0) -> Iterator[Window]:
@@ -44,7 +44,7 @@ def windows(tokens: Sequence[int] | Whole, context: int, overlap: int = 0) -> It
     whole = np.asarray(tokens, np.int64)
     last = len(whole) - 1  # positions with a target
     if not 0 <= overlap < context:
-        raise ValueError(f"overlap {overlap} does not lie between 0 and the context {context}")
+        raise ValueError(f"overlap is {overlap}; it must be at least 0 and less than the context, {context}")
     done = 0
     while done < last:
         begin = max(0, done - overlap)
@@ -67,13 +67,12 @@ def pack(lengths: Sequence[int], capacity: int, order: Sequence[int]) -> list[li
         length = lengths[index]
         if length > capacity:
             raise ValueError(f"a sequence of {length} positions does not fit into rows of {capacity}")
-        fitting = [place for place, (left, _) in enumerate(open_rows) if left >= length]
+        fitting = [number for number, (left, _) in enumerate(open_rows) if left >= length]
         if fitting:
-            place = min(fitting, key=lambda each: open_rows[each][0])
-            left, row = open_rows.pop(place)
+            left, row = open_rows.pop(min(fitting, key=lambda number: open_rows[number][0]))
         else:
             if len(open_rows) == OPEN_ROWS:
-                rows.append(open_rows.pop(min(range(OPEN_ROWS), key=lambda each: open_rows[each][0]))[1])
+                rows.append(open_rows.pop(min(range(OPEN_ROWS), key=lambda number: open_rows[number][0]))[1])
             left, row = capacity, []
         row.append(index)
         open_rows.append((left - length, row))
@@ -94,7 +93,7 @@ class PackedRows:
 
     def __init__(self, lengths: Sequence[int], capacity: int, rows: int, seed: int = 0):
         if not lengths:
-            raise ValueError("there is no sequence to make batches of")
+            raise ValueError("there are no sequences to batch; give at least one")
         self._lengths, self._capacity, self._rows, self._seed = list(lengths), capacity, rows, seed
         self._first_numbers = [0]
         self._epoch: tuple[int, list[list[list[int]]]] | None = None
@@ -111,7 +110,7 @@ class PackedRows:
         if self._epoch is None or self._epoch[0] != epoch:
             generator = np.random.default_rng([self._seed, epoch])
             rows = pack(self._lengths, self._capacity, generator.permutation(len(self._lengths)).tolist())
-            rows = [rows[place] for place in generator.permutation(len(rows))]
-            batches = [rows[place : place + self._rows] for place in range(0, len(rows), self._rows)]
+            rows = [rows[index] for index in generator.permutation(len(rows))]
+            batches = [rows[first : first + self._rows] for first in range(0, len(rows), self._rows)]
             self._epoch = epoch, batches
         return self._epoch[1]

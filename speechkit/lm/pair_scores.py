@@ -89,13 +89,13 @@ def outcomes(clips: Sequence[PairClip], scores: Mapping[str, float]) -> tuple[li
     for clip in clips:
         if clip.id in scores:
             sides[clip.pair, clip.voice][not clip.right].append(scores[clip.id])
-    of_pair: dict[str, list[float]] = defaultdict(list)
+    by_pair: dict[str, list[float]] = defaultdict(list)
     for (pair, _), (right, wrong) in sides.items():
         if right and wrong:
-            apart = np.subtract.outer(right, wrong)
-            of_pair[pair].append(float(((apart > 0) + 0.5 * (apart == 0)).mean()))
-    names = sorted(of_pair)
-    return names, [float(np.mean(of_pair[name])) for name in names]
+            differences = np.subtract.outer(right, wrong)
+            by_pair[pair].append(float(((differences > 0) + 0.5 * (differences == 0)).mean()))
+    names = sorted(by_pair)
+    return names, [float(np.mean(by_pair[name])) for name in names]
 
 
 def pair_score(
@@ -109,7 +109,7 @@ def pair_score(
     names, sums = outcomes(clips, by_sum)
     _, means = outcomes(clips, by_mean)
     if not names:
-        raise UserError(f"{test}: no pair has both sides; make the clips again")
+        raise UserError(f"{test}: no pair has scores for both items; synthesize the clips again")
     ones = np.ones(len(names))
     voices = len({clip.voice for clip in clips})
     return PairScore(
@@ -122,15 +122,15 @@ def pair_score(
 def sums_and_means(costs: Sequence[SequenceCost]) -> tuple[dict[str, float], dict[str, float]]:
     """Both scores of each recording; higher is likelier."""
     return (
-        {each.id: -each.unit_nats - each.end_nats for each in costs},
-        {each.id: -each.unit_nats / each.units for each in costs},
+        {cost.id: -cost.unit_nats - cost.end_nats for cost in costs},
+        {cost.id: -cost.unit_nats / cost.units for cost in costs},
     )
 
 
 def story_pairs(
     rows: Sequence[UnitSequence],
     speakers: Sequence[str],
-    places: Sequence[tuple[str, int]],
+    numbers: Sequence[tuple[str, int]],
     random: np.random.Generator,
 ) -> tuple[list[PairClip], list[UnitSequence]]:
     """Story pairs: four consecutive utterances with the true next one, or with one from another chapter of the speaker.
@@ -138,28 +138,28 @@ def story_pairs(
     Args:
         rows: utterances in order within each chapter.
         speakers: speaker of each row.
-        places: chapter and utterance number of each row.
+        numbers: chapter and utterance number of each row.
         random: generator that draws the wrong endings.
     """
     by_speaker: dict[str, dict[str, list[tuple[int, UnitSequence]]]] = defaultdict(lambda: defaultdict(list))
-    for row, speaker, (chapter, number) in zip(rows, speakers, places, strict=True):
+    for row, speaker, (chapter, number) in zip(rows, speakers, numbers, strict=True):
         by_speaker[speaker][chapter].append((number, row))
     clips, stories = [], []
-    for speaker, own in by_speaker.items():
-        for chapter, said in own.items():
-            others = [row for name, rest in own.items() if name != chapter for _, row in rest]
+    for speaker, chapters in by_speaker.items():
+        for chapter, utterances in chapters.items():
+            others = [row for name, rest in chapters.items() if name != chapter for _, row in rest]
             begin = 0
-            while others and begin + 5 <= len(said):
-                if said[begin + 4][0] - said[begin][0] != 4:
+            while others and begin + 5 <= len(utterances):
+                if utterances[begin + 4][0] - utterances[begin][0] != 4:
                     begin += 1
                     continue
-                context = [row for _, row in said[begin : begin + 4]]
-                endings = said[begin + 4][1], others[int(random.integers(len(others)))]
+                context = [row for _, row in utterances[begin : begin + 4]]
+                endings = utterances[begin + 4][1], others[int(random.integers(len(others)))]
                 begin += 5
                 for right, ending in zip((True, False), endings, strict=True):
                     name = f"story/{context[0].id}/{'right' if right else 'wrong'}"
                     units = [unit for row in (*context, ending) for unit in row.units]
-                    durations = [each for row in (*context, ending) for each in row.durations]
+                    durations = [duration for row in (*context, ending) for duration in row.durations]
                     stories.append(UnitSequence(name, units, durations, ending.codebook))
                     clips.append(
                         PairClip(id=name, test="stories", pair=context[0].id, kind="topic", voice=speaker, right=right)
@@ -167,7 +167,7 @@ def story_pairs(
     return clips, stories
 
 
-def judged_systems(
+def evaluate_systems(
     clips: Sequence[PairClip],
     rows: Sequence[UnitSequence],
     networks: Mapping[str, UnitNetwork],
@@ -183,9 +183,9 @@ def judged_systems(
     phone n-gram.
 
     Raises:
-        Interrupted: if ``should_stop`` says so.
+        Interrupted: if ``should_stop`` returns true.
     """
-    from speechkit.lm.networks import with_drawn_weights
+    from speechkit.lm.networks import with_random_weights
     from speechkit.lm.ngram_training import estimate
     from speechkit.lm.sequence_bits import unit_words
     from speechkit.lm.table_model import NgramTable
@@ -194,26 +194,26 @@ def judged_systems(
 
     table = NgramTable(estimate(map(unit_words, train), order)[0], units.clusters)
     scored: dict[str, tuple[dict[str, float], dict[str, float]]] = {}
-    drawn = {"random weights": with_drawn_weights(next(iter(networks.values())), seed)}
-    for name, network in {**networks, **drawn}.items():
+    untrained = {"random weights": with_random_weights(next(iter(networks.values())), seed)}
+    for name, network in {**networks, **untrained}.items():
         scored[name] = sums_and_means(list(network_costs(network, rows)))
         if should_stop():
             raise Interrupted
     scored[f"{order}-gram of units"] = sums_and_means(list(table_costs(table, rows, units)))
-    shorter = {row.id: -float(len(row.units)) for row in rows}
-    scored["length alone"] = shorter, shorter
-    known = [clip for clip in clips if clip.phone_score is not None]
+    negative_lengths = {row.id: -float(len(row.units)) for row in rows}
+    scored["length alone"] = negative_lengths, negative_lengths
+    with_phones = [clip for clip in clips if clip.phone_score is not None]
     scored["n-gram of phones"] = (
-        {clip.id: float(clip.phone_score or 0) for clip in known},
-        {clip.id: float(clip.phone_score or 0) / max(1, clip.phone_count) for clip in known},
+        {clip.id: float(clip.phone_score or 0) for clip in with_phones},
+        {clip.id: float(clip.phone_score or 0) / max(1, clip.phone_count) for clip in with_phones},
     )
-    found = []
+    results = []
     for test in dict.fromkeys(clip.test for clip in clips):
-        own = [clip for clip in clips if clip.test == test]
+        test_clips = [clip for clip in clips if clip.test == test]
         for name, (by_sum, by_mean) in scored.items():
-            if any(clip.id in by_sum for clip in own):
-                found.append(pair_score(test, name, own, by_sum, by_mean))
-    return found
+            if any(clip.id in by_sum for clip in test_clips):
+                results.append(pair_score(test, name, test_clips, by_sum, by_mean))
+    return results
 
 
 def read_gold(folder: Path, test: str) -> list[tuple[PairClip, Path]]:

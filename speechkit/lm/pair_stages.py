@@ -12,7 +12,7 @@ import numpy as np
 
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
-from speechkit.lm.pair_scores import PairClip, PairScore, judged_systems, read_gold, story_pairs
+from speechkit.lm.pair_scores import PairClip, PairScore, evaluate_systems, read_gold, story_pairs
 from speechkit.lm.stages import part_rows, read_vocabulary
 from speechkit.lm.word_pairs import Pair, grammar_pairs, word_pairs
 from speechkit.pipeline import Context, Interrupted
@@ -24,7 +24,7 @@ PHONE_ORDER = 5
 PAIR_DROPS = ("unspeakable", "unreadable_audio")
 Count = Annotated[int, msgspec.Meta(ge=0)]
 PhonesOf = Callable[[list[str]], list[tuple[str, ...]]]
-"""Texts to their phones, "_" between words."""
+"""Function from texts to their phones, with "_" between words."""
 
 
 class Voice(Protocol):
@@ -74,7 +74,7 @@ def pairs(context: Context, phones_of: PhonesOf, load_voice: Callable[[str], Voi
     recordings: list[Utterance] = []
     context.output("clips").mkdir(exist_ok=True)
     if context.config.voices:
-        for clip, recording in _said(context, phones_of, load_voice):
+        for clip, recording in _synthesize(context, phones_of, load_voice):
             clips.append(clip)
             recordings.append(recording)
     for test in OFFICIAL:
@@ -87,7 +87,7 @@ def pairs(context: Context, phones_of: PhonesOf, load_voice: Callable[[str], Voi
     context.say(f"{len(clips)} clips of words, sentences and official sets")
 
 
-def _said(
+def _synthesize(
     context: Context, phones_of: PhonesOf, load_voice: Callable[[str], Voice]
 ) -> Iterator[tuple[PairClip, Utterance]]:
     from speechkit.io.audio import write_audio
@@ -98,9 +98,7 @@ def _said(
     texts = [" ".join(WORD.findall((row.text or "").lower())) for row in context.read("train_manifest")]
     texts = [text for text in texts if text]
     if not texts:
-        raise UserError(
-            "the training manifest has no texts to take words from; give one with texts, or pairs.voices=[]"
-        )
+        raise UserError("the training manifest has no texts; give one with texts, or set pairs.voices=[]")
     counts = Counter(word for text in texts for word in text.split())
     words = sorted(counts)
     lexicon = dict(zip(words, phones_of(words), strict=True))
@@ -108,15 +106,15 @@ def _said(
     known = {word: phones for word, phones in lexicon.items() if phones and "_" not in phones}
     single = word_pairs(counts, known, config.words, random) if config.words else []
     phrases = _with_phones(grammar_pairs(config.sentences, random), phones_of)
-    # The phone n-gram: a topline that knows the text.
+    # Phone n-grams, as a topline with access to the text.
     by_words = estimate((known[word] for text in texts for word in text.split() if word in known), PHONE_ORDER)[0]
     by_phrases = estimate(phones_of(texts), PHONE_ORDER)[0]
     total = 2 * len(config.voices) * (len(single) + len(phrases))
     done = 0
     for name in config.voices:
         voice = load_voice(name)
-        for test, own, model in (("words", single, by_words), ("grammar", phrases, by_phrases)):
-            for pair in own:
+        for test, test_pairs, model in (("words", single, by_words), ("grammar", phrases, by_phrases)):
+            for pair in test_pairs:
                 for side, (text, phones) in enumerate(zip(pair.texts, pair.phones, strict=True)):
                     if context.interrupted:
                         raise Interrupted
@@ -137,11 +135,11 @@ def _said(
                     yield clip, _recording(clip, path, len(speech.waveform), speech.rate)
 
 
-def _with_phones(found: Sequence[Pair], phones_of: PhonesOf) -> list[Pair]:
-    spoken = phones_of([text for pair in found for text in pair.texts])
+def _with_phones(pairs: Sequence[Pair], phones_of: PhonesOf) -> list[Pair]:
+    phones = phones_of([text for pair in pairs for text in pair.texts])
     return [
-        Pair(pair.name, pair.kind, pair.texts, (spoken[2 * place], spoken[2 * place + 1]))
-        for place, pair in enumerate(found)
+        Pair(pair.name, pair.kind, pair.texts, (phones[2 * index], phones[2 * index + 1]))
+        for index, pair in enumerate(pairs)
     ]
 
 
@@ -176,16 +174,16 @@ def judge(context: Context) -> list[PairScore]:
     if spec.merges is not None:
         rows = [encode_sequence(row, spec.merges) for row in rows]
     parts = part_rows(context)
-    stories, told = _stories(context, parts["test"])
-    if not clips and not stories:
+    story_clips, story_units = _stories(context, parts["test"])
+    if not clips and not story_clips:
         return []
     networks = {
         "unit model": load_unit_network(context.inputs["trained"]).to(context.device),
         "baseline": load_unit_network(context.inputs["baseline"]).to(context.device),
     }
-    return judged_systems(
-        [*clips, *stories], [*rows, *told], networks, parts["train"], spec.tokens, context.config.ngram_order,
-        context.seed, lambda: context.interrupted,
+    return evaluate_systems(
+        [*clips, *story_clips], [*rows, *story_units], networks, parts["train"], spec.tokens,
+        context.config.ngram_order, context.seed, lambda: context.interrupted,
     )  # fmt: skip
 
 
@@ -193,12 +191,12 @@ def _stories(context: Context, test: Sequence[UnitSequence]) -> tuple[list[PairC
     """Test recordings whose ids end in a number, sorted; the prefix before the number is the chapter."""
     speakers = {row.id: row.speaker or "" for row in context.read("recordings")}
     named = [(match, row) for row in test if (match := re.fullmatch(r"(.*)[-_](\d+)", row.id)) and speakers[row.id]]
-    named.sort(key=lambda each: (each[0][1], int(each[0][2])))
-    found = story_pairs(
+    named.sort(key=lambda item: (item[0][1], int(item[0][2])))
+    clips, units = story_pairs(
         [row for _, row in named],
         [speakers[row.id] for _, row in named],
         [(match[1], int(match[2])) for match, _ in named],
         np.random.default_rng([context.seed, 11]),
     )
-    most = 2 * context.config.stories
-    return found[0][:most], found[1][:most]
+    limit = 2 * context.config.stories
+    return clips[:limit], units[:limit]

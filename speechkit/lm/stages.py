@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from speechkit.lm.networks import UnitNetwork
     from speechkit.training import Objective
 
-TOGETHER = 16
+PROMPTS_PER_BATCH = 16
 """Prompts per batch."""
 
 
@@ -60,8 +60,8 @@ def prepare(context: Context) -> None:
         {row.speaker or row.id for row in train_rows}, key=lambda name: item_seed(context.seed, f"dev/{name}")
     )
     # At least one speaker, provided that some remain for training.
-    looking = min(math.ceil(context.config.dev_share * len(speakers)), len(speakers) - 1)
-    rows = [*_marked(train_rows, "train", speakers[:looking]), *_marked(test, "test")]
+    dev_count = min(math.ceil(context.config.dev_share * len(speakers)), len(speakers) - 1)
+    rows = [*_with_part(train_rows, "train", speakers[:dev_count]), *_with_part(test, "test")]
     counts = {part: sum(row.custom["part"] == part for row in rows if row.custom) for part in ("train", "dev", "test")}
     context.say(", ".join(f"{count} {part}" for part, count in counts.items()) + " recordings")
     context.write("recordings.jsonl", rows)
@@ -98,9 +98,9 @@ def unit_stages(first: int) -> tuple[Stage, Stage]:
     )
 
 
-def _marked(rows: Sequence[Utterance], part: str, looking: Sequence[str] = ()) -> Iterator[Utterance]:
+def _with_part(rows: Sequence[Utterance], part: str, dev_speakers: Sequence[str] = ()) -> Iterator[Utterance]:
     for row in rows:
-        chosen = "dev" if (row.speaker or row.id) in looking else part
+        chosen = "dev" if (row.speaker or row.id) in dev_speakers else part
         custom = {"part": chosen, "id": row.id, "manifest": f"{part}_manifest"}
         yield msgspec.structs.replace(row, id=f"{part}/{row.id}", custom=custom, alignment=None, text=None)
 
@@ -126,9 +126,9 @@ def tokens(context: Context) -> None:
     rows: list[UnitSequence] = list(context.read("units"))
     spec = TokenSpec(units, units)
     if context.config.bpe:
-        learnt = {row.id for row in context.read("recordings") if row.custom["part"] == "train"}
+        training = {row.id for row in context.read("recordings") if row.custom["part"] == "train"}
         merges = learn_bpe(
-            (row.units for row in rows if row.id in learnt), units.clusters, context.config.bpe, units.digest
+            (row.units for row in rows if row.id in training), units.clusters, context.config.bpe, units.digest
         )
         rows = [encode_sequence(row, merges) for row in rows]
         spec = TokenSpec(UnitSet(merges.digest, merges.num_tokens, units.frames_per_second), units, merges)
@@ -180,8 +180,10 @@ def objective(context: Context) -> Objective:
     spec = read_vocabulary(context)
     rows = part_rows(context)
     network = new_network(config.unit_model, spec.tokens)
-    weights = sum(each.numel() for each in network.parameters())
-    context.say(f"{weights:,} weights; {len(rows['train'])} recordings teach and {len(rows['dev'])} look on")
+    parameters = sum(weight.numel() for weight in network.parameters())
+    context.say(
+        f"{parameters:,} parameters; {len(rows['train'])} training and {len(rows['dev'])} validation recordings"
+    )
     return unit_objective(
         network,
         rows["train"],
@@ -199,10 +201,10 @@ def read_vocabulary(context: Context) -> TokenSpec:
 def part_rows(context: Context) -> dict[str, list[UnitSequence]]:
     """Token sequences by part."""
     parts = {row.id: row.custom["part"] for row in context.read("recordings")}
-    found: dict[str, list[UnitSequence]] = {"train": [], "dev": [], "test": []}
+    rows: dict[str, list[UnitSequence]] = {"train": [], "dev": [], "test": []}
     for row in context.read("tokens"):
-        found[parts[row.id]].append(row)
-    return found
+        rows[parts[row.id]].append(row)
+    return rows
 
 
 class EvaluateConfig(msgspec.Struct, frozen=True):
@@ -224,24 +226,26 @@ def evaluate(context: Context) -> None:
     rows, units = part_rows(context), read_vocabulary(context).tokens
     test = rows["test"]
     speakers = _speakers(context, test)
-    lasting = DurationTable(rows["train"], units.clusters)
+    durations = DurationTable(rows["train"], units.clusters)
     costs: dict[str, list[SequenceCost]] = {}
     weights: dict[str, int] = {}
     for order in range(1, context.config.ngram_order + 1):
         model = estimate(map(unit_words, rows["train"]), order)[0]
         name = f"{order}-gram"
-        costs[name] = list(table_costs(NgramTable(model, units.clusters), test, units, lasting))
+        costs[name] = list(table_costs(NgramTable(model, units.clusters), test, units, durations))
         weights[name] = len(model.entries)
         if context.interrupted:
             raise Interrupted
     for name in ("baseline", "trained"):
         network = _network(context, name)
-        shown = "unit model" if name == "trained" else f"baseline ({_layer(network)})"
-        costs[shown] = list(network_costs(network, test))
-        weights[shown] = sum(each.numel() for each in network.parameters())
-    systems = [summarize(name, each, speakers, weights[name]) for name, each in costs.items()]
-    ours = costs["unit model"]
-    savings = [Saving(name, *saving(ours, each, speakers)) for name, each in costs.items() if name != "unit model"]
+        label = "unit model" if name == "trained" else f"baseline ({_layer(network)})"
+        costs[label] = list(network_costs(network, test))
+        weights[label] = sum(weight.numel() for weight in network.parameters())
+    systems = [summarize(name, system, speakers, weights[name]) for name, system in costs.items()]
+    model_costs = costs["unit model"]
+    savings = [
+        Saving(name, *saving(model_costs, system, speakers)) for name, system in costs.items() if name != "unit model"
+    ]
     entropy = degeneration([row.units for row in test]).unigram_entropy
     rate = systems[0].units / systems[0].seconds
     write_json(context.output("costs.json"), Costs(systems, savings, entropy * rate, costs))
@@ -300,31 +304,31 @@ def continued(context: Context) -> list[Continuation]:
     long = [row for row in part_rows(context)["test"] if sum(row.durations) >= 2 * config.prompt_seconds * rate]
     if not long:
         raise UserError(
-            f"no test recording lasts {2 * config.prompt_seconds:g} s; set continue.prompt_seconds lower, or give "
+            f"no test recording is {2 * config.prompt_seconds:g} s long; set continue.prompt_seconds lower, or give "
             "longer recordings"
         )
     long = sorted(long, key=lambda row: item_seed(context.seed, row.id))[: config.most]
     network = _network(context, "trained")
     prompts = [first_seconds(row, config.prompt_seconds, rate) for row in long]
-    found = []
-    for begin in range(0, len(prompts), TOGETHER):
-        some = prompts[begin : begin + TOGETHER]
-        seeds = [item_seed(context.seed, row.id) for row in some]
-        found += continue_units(network, some, config.seconds, config.sampling, seeds)
-        context.progress.update(len(found), len(prompts))
+    continuations = []
+    for begin in range(0, len(prompts), PROMPTS_PER_BATCH):
+        batch = prompts[begin : begin + PROMPTS_PER_BATCH]
+        seeds = [item_seed(context.seed, row.id) for row in batch]
+        continuations += continue_units(network, batch, config.seconds, config.sampling, seeds)
+        context.progress.update(len(continuations), len(prompts))
         if context.interrupted:
             raise Interrupted
-    rows = [each.sequence for each in found]
+    rows = [continuation.sequence for continuation in continuations]
     rests = [after(row, len(prompt.units)) for row, prompt in zip(long, prompts, strict=True)]
     real = [first_seconds(row, config.seconds, rate).units for row in rests]
     write_json(
         context.output("degeneration.json"),
         Continued(
             degeneration(real),
-            degeneration([row.units for row in rows], [each.ended for each in found]),
+            degeneration([row.units for row in rows], [continuation.ended for continuation in continuations]),
             config.prompt_seconds,
         ),
     )
     folder = context.output("continued")
     write_sequences([folder / "units.jsonl"], ([row] for row in rows))
-    return found[: config.clips]
+    return continuations[: config.clips]

@@ -121,10 +121,10 @@ class _Piece:
         self.window, self.whole = window, whole
         # Place 0 is the boundary, which has no duration; durations of the overlap are counted in the previous window.
         own = np.concatenate([[0], lasting, [0]])
-        read = own[window.places]
+        read = own[window.positions]
         new = window.targets != IGNORED
         self.durations: list[int] = np.where(new, read, 0).tolist()
-        self.before: list[int] = own[np.maximum(window.places - 1, 0)].tolist()
+        self.before: list[int] = own[np.maximum(window.positions - 1, 0)].tolist()
 
 
 def _pieces(row: UnitSequence, vocabulary: UnitVocabulary, context: int) -> list[_Piece]:

@@ -105,17 +105,17 @@ def unit_objective(
     from speechkit.training import EarlyStopping, Objective, Turn
 
     if config.mixture is not None and config.mixture.prefix and not network.reads_prefix:
-        raise ConfigError("the stack reads from left to right alone; set mixture.prefix=0, or take attention")
+        raise ConfigError("the layers are causal and do not support prefixes; set mixture.prefix=0 or layer=attention")
     if both := {row.id for row in train} & {row.id for row in dev}:
-        raise UserError(f"{min(both)!r} is among the units to learn and the held-out ones; give other recordings")
+        raise UserError(f"{min(both)!r} is both in the training and the held-out units; give other recordings")
     batches = UnitBatches(train, network.vocabulary, config.context, config.rows, config.mixture, config.loop.seed)
     for row in dev:
         network.vocabulary.check(row.id, row.units, row.codebook)
     if config.patience and not dev:
-        raise ConfigError("patience looks at held-out units, and there are none; give some")
+        raise ConfigError("patience needs held-out units and there are none; give some or set patience=0")
     return Objective(
         network,
-        [Turn(next_token, [[each for each in network.parameters() if each.requires_grad]], betas=(0.9, 0.95))],
+        [Turn(next_token, [[weight for weight in network.parameters() if weight.requires_grad]], betas=(0.9, 0.95))],
         batches.__getitem__,
         evaluate=partial(_bits, list(dev)) if dev else None,
         early_stopping=EarlyStopping("dev_bits_per_second", config.patience) if dev else None,
@@ -128,11 +128,11 @@ def _bits(dev: Sequence[UnitSequence], network: Any) -> dict[str, float]:
     from speechkit.lm.unit_costs import network_costs, summarize
 
     training = network.training
-    found = summarize("", list(network_costs(network, dev)))
+    costs = summarize("", list(network_costs(network, dev)))
     network.train(training)
-    values = {"dev_bits_per_unit": found.bits_per_unit, "dev_bits_per_second": found.bits_per_second}
-    if found.full_bits_per_second is not None:
-        values["dev_full_bits_per_second"] = found.full_bits_per_second
+    values = {"dev_bits_per_unit": costs.bits_per_unit, "dev_bits_per_second": costs.bits_per_second}
+    if costs.full_bits_per_second is not None:
+        values["dev_full_bits_per_second"] = costs.full_bits_per_second
     return values
 
 
@@ -147,8 +147,8 @@ def keep_settings(
     from speechkit.io.atomic import write_json
     from speechkit.io.hashing import digest_bytes
 
-    learnt = digest_bytes(msgspec.json.encode([[row.id, row.units, row.durations] for row in train]))
-    current = {**msgspec.to_builtins(config), "codebook": units.digest, "sequences": learnt, **more}
+    sequences = digest_bytes(msgspec.json.encode([[row.id, row.units, row.durations] for row in train]))
+    current = {**msgspec.to_builtins(config), "codebook": units.digest, "sequences": sequences, **more}
     for name in ("loop", "patience"):  # compared by the training loop
         current.pop(name, None)
     path = folder / SETTINGS
@@ -157,8 +157,8 @@ def keep_settings(
         names = [name for name in current if stored.get(name) != current[name]]
         if names:
             raise UserError(
-                f"{folder}: holds a training with other {', '.join(names)}; use another folder, or remove "
-                f"{folder / 'checkpoints'} to begin anew"
+                f"{folder}: holds a training run with other {', '.join(names)}; use another folder, or remove "
+                f"{folder / 'checkpoints'} to start again"
             )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, current)

@@ -21,9 +21,10 @@ from speechkit.errors import UserError
 Phones = tuple[str, ...]
 BEGIN, END = "<", ">"
 STRESSES = ("'", ",")
-APART = 0.1
+MAX_DIFFERENCE = 0.1
 """Maximum difference between the bigram scores of a word and its non-word, nats per phone."""
-DRAWN = 60_000
+CANDIDATES = 60_000
+"""Phone strings sampled as candidate non-words."""
 NOUNS = (
     "boy", "girl", "horse", "bird", "house", "tree", "king", "queen", "soldier", "teacher", "river", "ship", "letter",
     "picture", "doctor", "farmer", "brother", "sister", "window", "garden",
@@ -76,25 +77,24 @@ class PhoneBigram:
         return sum(costs) / len(pairs)
 
 
-def _drawn(words: Iterable[Phones], random: np.random.Generator, number: int) -> set[Phones]:
+def _sample_strings(words: Iterable[Phones], random: np.random.Generator, number: int) -> set[Phones]:
     """Phone strings sampled from a phone trigram of words."""
     following: dict[tuple[str, str], list[str]] = defaultdict(list)
     for phones in words:
-        whole = (BEGIN, BEGIN, *phones, END)
-        for place in range(2, len(whole)):
-            following[whole[place - 2], whole[place - 1]].append(whole[place])
-    made = set()
+        padded = (BEGIN, BEGIN, *phones, END)
+        for first, second, third in zip(padded, padded[1:], padded[2:], strict=False):
+            following[first, second].append(third)
+    strings = set()
     longest = 16
-    chances = random.random((number, longest)).tolist()
-    for turns in chances:
+    for values in random.random((number, longest)).tolist():
         string = [BEGIN, BEGIN]
-        for chance in turns:
+        for value in values:
             choices = following[string[-2], string[-1]]
-            string.append(choices[int(chance * len(choices))])
+            string.append(choices[int(value * len(choices))])
             if string[-1] == END:
-                made.add(tuple(string[2:-1]))
+                strings.add(tuple(string[2:-1]))
                 break
-    return made
+    return strings
 
 
 def _shape(phones: Phones) -> tuple[int, ...]:
@@ -109,7 +109,7 @@ def word_pairs(
     *,
     least_count: int = 2,
     lengths: tuple[int, int] = (4, 10),
-    drawn: int = DRAWN,
+    candidates: int = CANDIDATES,
 ) -> list[Pair]:
     """Pairs of a frequent training word and a matched non-word; words without a match are skipped.
 
@@ -120,10 +120,10 @@ def word_pairs(
         random: generator of all randomness.
         least_count: minimum count of a word.
         lengths: minimum and maximum number of phones.
-        drawn: number of phone strings sampled as candidate non-words.
+        candidates: number of phone strings sampled as candidate non-words.
 
     Raises:
-        UserError: if no word is left.
+        UserError: if no word is frequent enough.
     """
     chosen = sorted(
         word
@@ -132,25 +132,29 @@ def word_pairs(
     )
     if not chosen:
         raise UserError(
-            f"no word of {lengths[0]} to {lengths[1]} phones stands {least_count} times in the training transcripts; "
+            f"no word of {lengths[0]} to {lengths[1]} phones occurs {least_count} times in the training transcripts; "
             "give more text"
         )
     bigram = PhoneBigram(lexicon.values())
     known = set(lexicon.values())
-    candidates: dict[tuple[int, ...], list[tuple[float, Phones]]] = defaultdict(list)
-    for phones in sorted(_drawn(lexicon.values(), random, drawn) - known):
-        candidates[_shape(phones)].append((bigram.nats(phones), phones))
+    by_shape: dict[tuple[int, ...], list[tuple[float, Phones]]] = defaultdict(list)
+    for phones in sorted(_sample_strings(lexicon.values(), random, candidates) - known):
+        by_shape[_shape(phones)].append((bigram.nats(phones), phones))
     pairs: list[Pair] = []
     taken: set[Phones] = set()
-    for place in random.permutation(len(chosen)).tolist():
-        word = chosen[place]
+    for index in random.permutation(len(chosen)).tolist():
+        word = chosen[index]
         phones, nats = lexicon[word], bigram.nats(lexicon[word])
         if phones in taken:
             continue  # homophone of an existing word
-        alike = [each for cost, each in candidates[_shape(phones)] if abs(cost - nats) <= APART and each not in taken]
-        if not alike:
+        matches = [
+            string
+            for cost, string in by_shape[_shape(phones)]
+            if abs(cost - nats) <= MAX_DIFFERENCE and string not in taken
+        ]
+        if not matches:
             continue
-        other = alike[int(random.integers(len(alike)))]
+        other = matches[int(random.integers(len(matches)))]
         taken |= {phones, other}
         texts = spoken_phones(phones), spoken_phones(other)
         pairs.append(Pair(word, _band(counts[word]), texts, (phones, other)))
@@ -190,11 +194,11 @@ def grammar_pairs(number: int, random: np.random.Generator) -> list[Pair]:
         ],
     }
     shuffled = [
-        [(kind, *own[place]) for place in random.permutation(len(own)).tolist()] for kind, own in groups.items()
+        [(kind, *items[index]) for index in random.permutation(len(items)).tolist()] for kind, items in groups.items()
     ]
     pairs: list[Pair] = []
-    for turn in zip(*shuffled, strict=False):
-        for kind, name, first, second, of_first, of_second in turn:
+    for row in zip(*shuffled, strict=False):
+        for kind, name, first, second, of_first, of_second in row:
             if len(pairs) + 2 > number:
                 return pairs
             pairs += [

@@ -102,7 +102,7 @@ def test_training_that_is_done_is_not_done_again_and_other_settings_are_told(fol
     assert call(training(folder, "model", "--seed", "1")) == 2
     assert "was made with other settings (seed 0 there and 1 here)" in capsys.readouterr().err
     assert call(training(folder, "model", "--durations", "6", "--infill", "0.5")) == 2
-    assert "holds a training with other duration_bins, spans, mixture" in capsys.readouterr().err
+    assert "holds a training run with other duration_bins, spans, mixture" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ def test_heads_are_trained_beside_a_frozen_model_and_draft_for_it(folder, tmp_pa
         found = shown(capsys)
         assert [each["units"] for each in found["sequences"]] == [each["units"] for each in alone]
         assert found["units_per_call"] >= 1
-    assert "holds a training with other heads" in refused(
+    assert "holds a training run with other heads" in refused(
         [*learn, "--out", out, "--heads", "2", "--steps", "6"], capsys
     )
     assert "a draft tree of depth 4" in refused([*draw, "--draft", out, "--tree", "1,1,1,1"], capsys)
@@ -222,7 +222,7 @@ def test_bad_input_is_one_sentence(folder, tmp_path, capsys):
     long = chain("long", 64, 0)
     write_sequences([tmp_path / "long.jsonl"], [[long]])
     begin = ["continue", str(tmp_path / "long.jsonl"), "--model", model, "-o"]
-    assert "long: the prompt has 64 units and the model reads 64 at once" in refused(
+    assert "long: the prompt has 64 units and the model's context is 64" in refused(
         [*begin, str(tmp_path / "x.jsonl")], capsys
     )
     assert "give a units file" in refused([*begin, str(tmp_path / "x.txt")], capsys)
@@ -230,11 +230,11 @@ def test_bad_input_is_one_sentence(folder, tmp_path, capsys):
     assert "is an n-gram" in refused(
         ["continue", train, "--model", str(folder / "unigram"), "-o", str(tmp_path / "x.jsonl")], capsys
     )
-    assert "is among the units to learn and the held-out ones" in refused(
+    assert "is both in the training and the held-out units" in refused(
         [*training(folder, "both"), "--dev", train], capsys
     )
     assert "choose aaren, attention" in refused(training(folder, "mixed", "--layer", "rwkv"), capsys)
-    assert "from left to right alone" in refused(training(folder, "none", "--layer", "lstm", "--prefix", "0.5"), capsys)
+    assert "do not support prefixes" in refused(training(folder, "none", "--layer", "lstm", "--prefix", "0.5"), capsys)
     assert "is no Llama" in refused(
         training(folder, "none", "--layer", "lstm", "--llama", str(tmp_path / "twin")), capsys
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from speechkit.errors import UserError
 from speechkit.lm.pair_scores import PairClip, outcomes, pair_score, read_gold, story_pairs
-from speechkit.lm.word_pairs import APART, STRESSES, PhoneBigram, grammar_pairs, spoken_phones, word_pairs
+from speechkit.lm.word_pairs import MAX_DIFFERENCE, STRESSES, PhoneBigram, grammar_pairs, spoken_phones, word_pairs
 from speechkit.units.sequences import UnitSequence
 
 ONSETS, VOWELS, CODAS = ("b", "k", "s", "t", "m", "r"), ("'a", "'i:", "'oU"), ("n", "l", "d", "S")
@@ -34,7 +34,7 @@ def lexicon(seed=0, size=120):
 def test_non_words_are_no_words_and_neither_length_nor_neighbours_tell_them():
     words = lexicon()
     counts = dict.fromkeys(words, 2) | {next(iter(words)): 1}
-    found = word_pairs(counts, words, 40, np.random.default_rng(1), drawn=20_000)
+    found = word_pairs(counts, words, 40, np.random.default_rng(1), candidates=20_000)
     assert len(found) == 40
     bigram = PhoneBigram(words.values())
     said = set()
@@ -46,11 +46,11 @@ def test_non_words_are_no_words_and_neither_length_nor_neighbours_tell_them():
         assert len(word) == len(other)
         for mark in STRESSES:
             assert sum(p.startswith(mark) for p in word) == sum(p.startswith(mark) for p in other)
-        assert abs(bigram.nats(word) - bigram.nats(other)) <= APART
+        assert abs(bigram.nats(word) - bigram.nats(other)) <= MAX_DIFFERENCE
         assert pair.texts == (spoken_phones(word), spoken_phones(other))
         said |= {word, other}
     assert len(said) == 80
-    assert found == word_pairs(counts, words, 40, np.random.default_rng(1), drawn=20_000)
+    assert found == word_pairs(counts, words, 40, np.random.default_rng(1), candidates=20_000)
 
 
 def test_words_that_are_too_rare_are_refused_in_a_sentence():
@@ -95,7 +95,7 @@ def test_ties_count_half_voices_are_averaged_first_and_half_pairs_left_out():
     score = pair_score("t", "s", clips, scores, scores)
     assert score.by_sum == pytest.approx(1.75 / 3)
     assert (score.pairs, score.voices) == (3, 2)
-    with pytest.raises(UserError, match="no pair has both sides"):
+    with pytest.raises(UserError, match="no pair has scores for both items"):
         pair_score("t", "s", clips, {}, {})
 
 

@@ -25,7 +25,7 @@ from speechkit.lm.synthetic.automata import (
     random_automaton,
 )
 from speechkit.lm.synthetic.comparison import SYSTEMS, SyntheticTask, equal_model
-from speechkit.lm.synthetic.recall import long_recall_row, recall_row
+from speechkit.lm.synthetic.recall import long_recall_row, query_mask, recall_row
 from speechkit.lm.synthetic.records import Cell, ComparisonConfig
 from speechkit.lm.synthetic.waveform_classes import SYSTEMS as WAVEFORM_SYSTEMS
 from speechkit.lm.synthetic.waveform_classes import WaveformClassifier, clips_of

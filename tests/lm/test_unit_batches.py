@@ -38,11 +38,11 @@ def test_windows_foresee_every_token_once_and_read_what_is_before_it(length, con
     foreseen = []
     for number, window in enumerate(windows(tokens, context, overlap)):
         assert len(window.tokens) <= context
-        assert window.tokens.tolist() == window.places.tolist()
+        assert window.tokens.tolist() == window.positions.tolist()
         new = window.targets != IGNORED
         assert (window.targets[new] == window.tokens[new] + 1).all()
         foreseen += window.targets[new].tolist()
-        assert number == 0 or window.places[0] == max(0, window.targets[new][0] - 1 - overlap)
+        assert number == 0 or window.positions[0] == max(0, window.targets[new][0] - 1 - overlap)
     assert foreseen == tokens[1:]
 
 

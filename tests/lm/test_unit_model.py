@@ -129,7 +129,7 @@ def test_checkpoints_that_are_none_are_told_apart(tmp_path):
     with pytest.raises(UserError, match="no config"):
         load_unit_network(tmp_path)
     text_model("llama", tmp_path / "text")
-    with pytest.raises(UserError, match="is no model of units"):
+    with pytest.raises(UserError, match="is not a unit language model"):
         load_unit_network(tmp_path / "text")
     unit_model().save_pretrained(tmp_path / "units")
     config = json.loads((tmp_path / "units/config.json").read_text())
