@@ -23,7 +23,7 @@ from speechkit.io.paths import inside
 class LayerFrames(msgspec.Struct, frozen=True):
     """Record of an encode stage: the frames of a recording in one layer.
 
-    ``part`` is of the corpus, such as ``train``; ``encoder`` is the spec of this layer; ``features`` names the array.
+    ``part`` is the part of the corpus, such as ``train``; ``encoder`` the spec of this layer; ``features`` the array.
     """
 
     id: str
@@ -41,9 +41,9 @@ class FeatureStore:
 
     Args:
         source: the folder, or a file of `LayerFrames`.
-        layers: to read: one, several, or ``all`` for a store that must have all layers of its encoder. Default: all
-            stored layers, concatenated per frame.
-        part: of records, the part to read; recordings without all layers are left out.
+        layers: layers to read: one, several, or ``all`` for a store that must have all layers of its encoder. Default:
+            all stored layers, concatenated per frame.
+        part: part to read, for records; recordings without all layers are left out.
 
     Raises:
         UserError: if the store is missing or incomplete, a shard is missing or damaged, or a layer is not stored.
@@ -58,8 +58,8 @@ class FeatureStore:
         if layers == "all":
             if not self._source.spec.layer.startswith("all:"):
                 raise UserError(
-                    f"{source}: holds layer {self._source.spec.layer} of {self._source.spec.model}; all layers are "
-                    "needed, as the features stages of ssl_probing and slue_intents store them"
+                    f"{source}: holds layer {self._source.spec.layer} of {self._source.spec.model} and all layers are "
+                    "needed; write them as the features stages of ssl_probing and slue_intents do"
                 )
             layers = stored
         self._chosen = None if layers is None else (layers,) if isinstance(layers, int) else tuple(layers)
@@ -69,9 +69,9 @@ class FeatureStore:
                 f"{source}: holds layer {self._source.spec.layer} of {self._source.spec.model}, not {missing[0]}; "
                 "write the features again with that layer"
             )
-        wanted = stored if self._chosen is None else self._chosen
-        self._frames = self._source.frames_of(wanted)
-        self.num_layers = len(wanted) or 1
+        selected = stored if self._chosen is None else self._chosen
+        self._frames = self._source.frames_of(selected)
+        self.num_layers = len(selected) or 1
         self.dim = self._source.spec.dim // (len(stored) or 1)
 
     @property
@@ -83,11 +83,11 @@ class FeatureStore:
 
     @property
     def total_frames(self) -> int:
-        """Frames of all items."""
+        """Number of frames of all items."""
         return sum(self._frames.values())
 
     def ids(self) -> list[str]:
-        """In the order of writing."""
+        """Ids of the items in the order of writing."""
         return list(self._frames)
 
     def __len__(self) -> int:
@@ -145,7 +145,7 @@ class FeatureStore:
 
     def _require(self, name: str) -> None:
         if name not in self._frames:
-            raise UserError(f"{self.folder}: holds no features of {name!r}; write them, or take its manifest")
+            raise UserError(f"{self.folder}: holds no features of {name!r}; write them, or use the matching manifest")
 
 
 class _Records:
@@ -163,7 +163,7 @@ class _Records:
         self.spec = layers_spec(rows[0].encoder, self._layers) if len(self._layers) > 1 else rows[0].encoder
 
     def frames_of(self, layers: Sequence[int]) -> dict[str, int]:
-        """How many frames each item has that is stored in all of these layers."""
+        """Number of frames of each item that is stored in all of these layers."""
         return {
             name: row.frames
             for (name, first), row in self._rows.items()
@@ -171,10 +171,11 @@ class _Records:
         }
 
     def read(self, id: str, layer: int | None, begin: int, end: int | None) -> NDArray[Any]:  # noqa: A002
-        """Frames of an item in one layer, or in all side by side."""
+        """Frames of an item in one layer, or concatenated over all."""
         from speechkit.pipeline.arrays import read_record_arrays
 
-        references = [self._rows[id, each].features or "" for each in (self._layers if layer is None else [layer])]
+        layers = self._layers if layer is None else [layer]
+        references = [self._rows[id, number].features or "" for number in layers]
         arrays = [read_record_arrays(self._manifest, reference)["frames"][begin:end] for reference in references]
         return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
 
@@ -186,12 +187,12 @@ class _Shards:
         self._folder = folder
         self._index = _read_index(folder)
         self.spec = self._index.spec
-        self._places = {place.id: place for place in self._index.items}
+        self._items = {item.id: item for item in self._index.items}
         self._rows = [0] * len(self._index.shards)
-        for place in self._index.items:
-            if not 0 <= place.shard < len(self._rows):
-                raise UserError(f"{folder / INDEX}: {place.id!r} is in no shard; write the features again")
-            self._rows[place.shard] += place.frames
+        for item in self._index.items:
+            if not 0 <= item.shard < len(self._rows):
+                raise UserError(f"{folder / INDEX}: {item.id!r} is in no shard; write the features again")
+            self._rows[item.shard] += item.frames
         self._mapped: dict[int, NDArray[Any]] = {}
         layers = stored_layers(self.spec)
         width = self.spec.dim // (len(layers) or 1)
@@ -200,15 +201,15 @@ class _Shards:
 
     def frames_of(self, layers: Sequence[int]) -> dict[str, int]:
         """See `_Records`; every item has all layers."""
-        return {place.id: place.frames for place in self._index.items}
+        return {item.id: item.frames for item in self._index.items}
 
     def read(self, id: str, layer: int | None, begin: int, end: int | None) -> NDArray[Any]:  # noqa: A002
         """See `_Records`; a read-only view of the mapped file."""
-        place = self._places[id]
-        if place.shard not in self._mapped:
-            path = inside(self._folder, self._index.shards[place.shard])
-            self._mapped[place.shard] = _mapped(path, self._index, self._rows[place.shard])
-        frames = self._mapped[place.shard][place.begin : place.begin + place.frames]
+        item = self._items[id]
+        if item.shard not in self._mapped:
+            path = inside(self._folder, self._index.shards[item.shard])
+            self._mapped[item.shard] = _map_shard(path, self._index, self._rows[item.shard])
+        frames = self._mapped[item.shard][item.begin : item.begin + item.frames]
         return frames[begin:end, self._columns[layer]]
 
 
@@ -226,16 +227,18 @@ def _read_index(folder: Path) -> StoreIndex:
         raise UserError(f"{path}: is not an index of features ({error}); write them again") from error
 
 
-def _mapped(path: Path, index: StoreIndex, frames: int) -> NDArray[Any]:
-    """The one array of a shard, mapped and not read: safetensors is a length, a JSON header, then the bytes."""
+def _map_shard(path: Path, index: StoreIndex, frames: int) -> NDArray[Any]:
+    """Memory-map the single array of a shard: safetensors is a length, a JSON header, then the data."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = msgspec.json.decode(file.read(min(length, 1 << 20)))["frames"]
-        wanted = {"float16": "F16", "float32": "F32"}[index.dtype]
+        expected = {"float16": "F16", "float32": "F32"}[index.dtype]
         rows, width = header["shape"]
-        if header["dtype"] != wanted or width != index.spec.dim:
-            raise UserError(f"{path}: has {header['dtype']} of width {width}, unlike its index")
+        if header["dtype"] != expected or width != index.spec.dim:
+            raise UserError(
+                f"{path}: has {header['dtype']} of width {width}, unlike its index; write the features again"
+            )
         if rows != frames:
             raise UserError(f"{path}: has {rows} frames instead of {frames} as in its index; write the features again")
         return np.memmap(path, np.dtype(index.dtype), "r", 8 + length + header["data_offsets"][0], (rows, width))

@@ -1,7 +1,7 @@
-"""wav2vec 2.0: tell the quantized frame behind a mask from those of other masked frames. Baevski et al. 2020.
+"""wav2vec 2.0: contrastive prediction of the quantized frames behind masks. Baevski et al. 2020.
 
-The modules are those of transformers. The loss is our own: theirs quantizes and compares every frame, masked or not,
-and lays out a copy of the target for each of its negatives, which is half of the time of a small network's step.
+The modules are those of transformers. The loss is our own, restricted to masked frames: theirs quantizes and compares
+all frames and copies the target for each negative, which takes half of a step's time with a small network.
 
 Notation used for array shapes: B items, T frames, N masked frames of all items, G codebooks, V codes of each, D width.
 """
@@ -22,11 +22,11 @@ from speechkit.encoders.model import LAST
 from speechkit.encoders.pretraining.feature_restraint import FeatureRestraint
 from speechkit.encoders.pretraining.masking import negatives, span_masks
 
-LEAST = 1e-7
+EPSILON = 1e-7
 
 
-class Contrast(nn.Module):
-    """The losses of a ``Wav2Vec2ForPreTraining`` on masked frames alone."""
+class ContrastiveModel(nn.Module):
+    """The losses of a ``Wav2Vec2ForPreTraining``, computed on masked frames only."""
 
     def __init__(
         self, network: Any, encoder: WaveformEncoder, restraint: FeatureRestraint, equal_negatives: bool = False
@@ -40,63 +40,70 @@ class Contrast(nn.Module):
         self._equal_negatives = equal_negatives
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Waveforms (B, S), ``mask`` (B, T) and ``negatives`` (B, T, count) to means over masked frames."""
+        """Losses and statistics, averaged over masked frames.
+
+        Args:
+            batch: waveforms ``inputs`` (B, S), ``lengths`` (B,), ``mask`` (B, T), ``negatives`` (B, T, count) and
+                the ``temperature`` of the Gumbel softmax.
+        """
         mask = batch["mask"]
         with capture_outputs(self.encoder.network.feature_projection) as projected:
             (hidden,), frames = self.encoder(batch["inputs"], batch["lengths"], LAST, mask_time_indices=mask)
-        found = self.project_hid(hidden[mask])  # (N, D)
-        seen = self.dropout_features(projected[0][1][mask])
-        scores = self.quantizer.weight_proj(seen).float()
+        predicted = self.project_hid(hidden[mask])  # (N, D)
+        features = self.dropout_features(projected[0][1][mask])
+        scores = self.quantizer.weight_proj(features).float()
         scores = scores.view(len(scores), self.quantizer.num_groups, -1)  # (N, G, V)
         chosen = self._choices(scores, float(batch["temperature"]))
-        wanted = self.project_q(self._vectors(chosen))  # (N, D)
-        place = (mask.flatten().cumsum(0) - 1)[batch["negatives"][mask]]  # (N, count), from frames to masked frames
+        targets = self.project_q(self._vectors(chosen))  # (N, D)
+        negatives = (mask.flatten().cumsum(0) - 1)[batch["negatives"][mask]]  # (N, count), indices of masked frames
         shares = (scores.softmax(-1) if self.training else chosen).mean(dim=0)
-        # A code that no frame takes has a share of zero, whose logarithm has no gradient.
-        perplexity = torch.exp(-(shares * (shares + LEAST).log()).sum(-1)).sum()
+        # An unused code has a share of zero, whose logarithm has no gradient.
+        perplexity = torch.exp(-(shares * (shares + EPSILON).log()).sum(-1)).sum()
         codes = shares.numel()
         return {
             "contrastive": contrastive_loss(
-                found,
-                wanted,
+                predicted,
+                targets,
                 None if self._equal_negatives else chosen.argmax(-1),
-                place,
+                negatives,
                 self.config.contrastive_logits_temperature,
             ),
             "diversity": (codes - perplexity) / codes,
             "codevector_perplexity": perplexity,
             "features": self._restraint.mean_square(frames),
-            "cosine": F.cosine_similarity(found.float(), wanted.float(), dim=-1).mean(),
+            "cosine": F.cosine_similarity(predicted.float(), targets.float(), dim=-1).mean(),
         }
 
     def _choices(self, scores: Tensor, temperature: float) -> Tensor:
-        """One code of each codebook, as ones and zeros (N, G, V); drawn while training."""
+        """One-hot codes of each codebook (N, G, V); sampled in training, the best otherwise."""
         if self.training:
             return F.gumbel_softmax(scores, tau=temperature, hard=True)
         return F.one_hot(scores.argmax(-1), scores.shape[-1]).to(scores.dtype)
 
     def _vectors(self, chosen: Tensor) -> Tensor:
-        """The codes' vectors, one codebook's beside the other's: (N, G, V) to (N, D)."""
+        """Code vectors of all codebooks, concatenated: (N, G, V) to (N, D)."""
         count, groups, codes = chosen.shape
         vectors = self.quantizer.codevectors.view(groups, codes, -1)
         return torch.einsum("ngv,gvd->ngd", chosen.to(vectors.dtype), vectors).reshape(count, -1)
 
 
-def contrastive_loss(found: Tensor, wanted: Tensor, codes: Tensor | None, place: Tensor, temperature: float) -> Tensor:
+def contrastive_loss(
+    predicted: Tensor, targets: Tensor, codes: Tensor | None, negatives: Tensor, temperature: float
+) -> Tensor:
     """Mean over masked frames of the cross-entropy of the true target among its negatives (equation 3).
 
     Args:
-        found: what the network says (N, D).
-        wanted: quantized targets (N, D).
-        codes: of the targets (N, G): a negative with the very codes of the target does not count. None counts all.
-        place: of the negatives of each (N, count).
-        temperature: the cosine is divided by.
+        predicted: outputs of the network (N, D).
+        targets: quantized targets (N, D).
+        codes: of the targets (N, G); negatives with the same codes as the target are left out. None keeps all.
+        negatives: indices of the negatives of each frame (N, count).
+        temperature: divides the cosines.
     """
-    with torch.autocast(found.device.type, enabled=False):
-        cosines = F.normalize(found.float(), dim=-1) @ F.normalize(wanted.float(), dim=-1).T / temperature  # (N, N)
-        others = cosines.gather(1, place)
+    with torch.autocast(predicted.device.type, enabled=False):
+        cosines = F.normalize(predicted.float(), dim=-1) @ F.normalize(targets.float(), dim=-1).T / temperature
+        others = cosines.gather(1, negatives)
         if codes is not None:
-            others = others.masked_fill((codes[place] == codes[:, None]).all(-1), -torch.inf)
+            others = others.masked_fill((codes[negatives] == codes[:, None]).all(-1), -torch.inf)
         logits = torch.cat([cosines.diagonal()[:, None], others], dim=1)
         return -logits.log_softmax(-1)[:, 0].mean()
 
@@ -105,16 +112,16 @@ class ContrastiveObjective:
     """The contrastive loss over quantized targets and the diversity of the codebooks (equations 2 to 4).
 
     Args:
-        network: a ``Wav2Vec2ForPreTraining``; its configuration says what the diversity weighs.
+        network: a ``Wav2Vec2ForPreTraining``; the diversity weight is that of its configuration.
         seed: of masks and negatives.
-        start_share: of frames that begin a masked span.
+        start_share: share of frames that begin a masked span.
         span: frames of a span.
-        temperatures: of the Gumbel softmax: first, last, and the factor of one batch to the next.
-        equal_negatives: negatives count even if their codes are those of the target. Where they do not, as in the
-            published code, the loss is least when all frames take one code, and only the diversity stands against it;
-            in small batches it does not stand. Where they do, codes that fall together cost.
-        feature_gradient: what the gradients of the convolutions are multiplied by.
-        feature_penalty: weight of the mean square of what the convolutions give.
+        temperatures: of the Gumbel softmax: first, last, and decay factor per batch.
+        equal_negatives: whether negatives with the codes of the target are kept. Without them, as in the published
+            code, the contrastive loss is minimal when all frames share one code, and only the diversity loss prevents
+            this collapse, which in small batches is not enough.
+        feature_gradient: factor of the gradients of the convolutions.
+        feature_penalty: weight of the mean square of the convolutions' output.
     """
 
     def __init__(
@@ -130,16 +137,16 @@ class ContrastiveObjective:
     ):
         encoder = WaveformEncoder(network.wav2vec2)
         self._restraint = FeatureRestraint(encoder, feature_gradient, feature_penalty)
-        self.network: Contrast = Contrast(network, encoder, self._restraint, equal_negatives)
+        self.network: ContrastiveModel = ContrastiveModel(network, encoder, self._restraint, equal_negatives)
         self._seed = seed
         self._start_share, self._span, self._temperatures = start_share, span, temperatures
 
     def groups(self) -> list[list[nn.Parameter]]:
-        """All in one."""
+        """All parameters in one group."""
         return [list(self.network.parameters())]
 
     def prepare(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
-        """What is masked and drawn for this number, and how soft the choice of codes is."""
+        """Add the masks, negatives and temperature of batch ``number``."""
         frames = self.network.encoder.frame_lengths(batch["lengths"]).tolist()
         generator = np.random.default_rng([self._seed, 3, number])
         mask = span_masks(frames, self._start_share, self._span, generator)
@@ -153,12 +160,12 @@ class ContrastiveObjective:
         }
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        """Per masked frame; diversity and the size of features count as they are weighted."""
+        """Contrastive loss per masked frame plus the weighted diversity loss and feature penalty."""
         parts = model(batch)
         weight = float(self.network.config.diversity_loss_weight)
         loss: Tensor = parts["contrastive"] + weight * parts["diversity"] + self._restraint.penalty * parts["features"]
         return loss, {name: float(value.detach()) for name, value in parts.items()}
 
     def save(self, folder: Path, half: bool = False) -> None:
-        """The encoder without quantizer and projections."""
+        """Save the encoder without quantizer and projections."""
         self.network.encoder.save(folder, half)

@@ -1,4 +1,4 @@
-"""Which frames a network does not see, and which it must tell apart. Torch-free."""
+"""Span masks and negatives of self-supervised training. Torch-free."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 def span_masks(
     frames: Sequence[int], start_share: float, span: int, generator: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Spans of masked frames in each item; spans may overlap.
+    """Draw masked spans of frames in each item; spans may overlap.
 
     Source: Baevski et al. 2020, section 3.1: a share of all frames begins a span, drawn without replacement.
 
     Args:
-        frames: of each item, B of them.
+        frames: number of frames of each of B items.
         start_share: 0.065 in the paper, which masks about half of the frames with spans of 10.
         span: frames of a span.
-        generator: of everything random.
+        generator: of all randomness.
 
     Returns:
-        (B, longest), true where a frame is masked. Every item of at least two frames has a masked frame and one that is
-        not, as far as that is possible: without the first there is nothing to learn, without the second nothing to see.
+        (B, longest), true where a frame is masked. Every item of at least two frames has both a masked and an unmasked
+        frame, so that there is something to predict and something to predict it from.
     """
     mask = np.zeros((len(frames), max(frames)), bool)
     for row, count in enumerate(frames):
@@ -39,7 +39,7 @@ def span_masks(
 
 
 def negatives(mask: NDArray[np.bool_], count: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """For every masked frame, other masked frames of its item: what it must be told apart from.
+    """Draw for every masked frame other masked frames of its item, as negatives of the contrastive loss.
 
     Source: Baevski et al. 2020, equation 3.
 
@@ -50,10 +50,10 @@ def negatives(mask: NDArray[np.bool_], count: int, generator: np.random.Generato
     batch, frames = mask.shape
     chosen = np.repeat(np.arange(batch * frames).reshape(batch, frames, 1), count, axis=2)
     for row in range(batch):
-        places = np.flatnonzero(mask[row])
-        if len(places) < 2:
+        masked = np.flatnonzero(mask[row])
+        if len(masked) < 2:
             continue
-        drawn = generator.integers(len(places) - 1, size=(len(places), count))
-        drawn += drawn >= np.arange(len(places))[:, None]  # never the frame itself
-        chosen[row, places] = places[drawn] + row * frames
+        drawn = generator.integers(len(masked) - 1, size=(len(masked), count))
+        drawn += drawn >= np.arange(len(masked))[:, None]  # never the frame itself
+        chosen[row, masked] = masked[drawn] + row * frames
     return chosen

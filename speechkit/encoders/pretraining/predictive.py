@@ -1,4 +1,4 @@
-"""HuBERT: predict the cluster of every masked frame, and of seen ones if asked. Hsu et al. 2021."""
+"""HuBERT: predict the cluster of masked frames, and optionally of unmasked ones. Hsu et al. 2021."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ TEMPERATURE = 0.1
 IGNORED = -100
 
 
-class Predictor(nn.Module):
-    """An encoder whose frames are compared with one vector a cluster (equation 3)."""
+class ClusterPredictor(nn.Module):
+    """An encoder with logits by the cosine of each frame with an embedding of each cluster (equation 3)."""
 
     def __init__(self, encoder: WaveformEncoder, clusters: int):
         super().__init__()
@@ -42,19 +42,19 @@ class Predictor(nn.Module):
 
 
 class PredictiveObjective:
-    """Cross-entropy of the clusters of masked frames, and of those that the encoder sees (equation 2).
+    """Cross-entropy of the clusters of masked frames, and optionally of unmasked ones (equation 2).
 
     Args:
         encoder: a ``Wav2Vec2Model`` or ``HubertModel``.
         clusters: number of clusters.
-        targets: from the number of an item to the cluster of each of its frames.
+        targets: from the index of an item to the cluster of each of its frames.
         seed: of masks.
-        start_share: of frames that begin a masked span; 0.08 in the paper.
+        start_share: share of frames that begin a masked span; 0.08 in the paper.
         span: frames of a span.
-        seen_weight: of the loss on frames that are not masked, from 0 to 1; masked ones have the rest. None in the
-            paper's best models; in a short training it is what the convolutions learn from first.
-        feature_gradient: what the gradients of the convolutions are multiplied by.
-        feature_penalty: weight of the mean square of what the convolutions give.
+        seen_weight: weight of the loss on unmasked frames, 0 to 1; masked frames have the rest. 0 in the paper's best
+            models; in a short training the convolutions learn from these frames first.
+        feature_gradient: factor of the gradients of the convolutions.
+        feature_penalty: weight of the mean square of the convolutions' output.
     """
 
     def __init__(
@@ -70,36 +70,36 @@ class PredictiveObjective:
         feature_penalty: float = 10.0,
     ):
         if not 0 <= seen_weight <= 1:
-            raise ConfigError(f"seen_weight is {seen_weight}, it must lie from 0 to 1")
+            raise ConfigError(f"seen_weight is {seen_weight}; give a value from 0 to 1")
         self._encoder = WaveformEncoder(encoder)
         self._encoder.spec.require_rates("clusters of frames", 50)
         self._restraint = FeatureRestraint(self._encoder, feature_gradient, feature_penalty)
-        self.network: Predictor = Predictor(self._encoder, clusters)
+        self.network: ClusterPredictor = ClusterPredictor(self._encoder, clusters)
         self._targets = targets
         self._seed, self._start_share, self._span = seed, start_share, span
         self._seen_weight = seen_weight
 
     def groups(self) -> list[list[nn.Parameter]]:
-        """All in one."""
+        """All parameters in one group."""
         return [list(self.network.parameters())]
 
     def prepare(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
-        """The masks of this number, and the targets (B, T), IGNORED behind an item's end."""
+        """Add the masks of batch ``number`` and the targets (B, T), IGNORED after the end of an item."""
         frames = self._encoder.frame_lengths(batch["lengths"]).tolist()
         mask = span_masks(frames, self._start_share, self._span, np.random.default_rng([self._seed, 3, number]))
-        wanted = np.full(mask.shape, IGNORED, np.int64)
+        targets = np.full(mask.shape, IGNORED, np.int64)
         for row, (item, begin) in enumerate(zip(batch["items"].tolist(), batch["begins"].tolist(), strict=True)):
-            known = self._targets(item)[begin // self._encoder.hop :][: frames[row]]
-            wanted[row, : len(known)] = known
-        return {**batch, "mask": torch.from_numpy(mask), "targets": torch.from_numpy(wanted)}
+            clusters = self._targets(item)[begin // self._encoder.hop :][: frames[row]]
+            targets[row, : len(clusters)] = clusters
+        return {**batch, "mask": torch.from_numpy(mask), "targets": torch.from_numpy(targets)}
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        """Means over masked and over seen frames, weighted; the accuracies of both."""
+        """Weighted mean losses of masked and unmasked frames, and the accuracies of both."""
         logits = model(batch["inputs"], batch["lengths"], batch["mask"])
         frames = self._encoder.frame_lengths(batch["lengths"])
-        known = length_mask(frames, logits.shape[1]) & (batch["targets"] != IGNORED)
+        valid = length_mask(frames, logits.shape[1]) & (batch["targets"] != IGNORED)
         parts = {}
-        for name, chosen in (("masked", batch["mask"] & known), ("seen", ~batch["mask"] & known)):
+        for name, chosen in (("masked", batch["mask"] & valid), ("seen", ~batch["mask"] & valid)):
             right = (logits[chosen].argmax(-1) == batch["targets"][chosen]).float().mean()
             parts[name] = (F.cross_entropy(logits[chosen], batch["targets"][chosen]), float(right.detach()))
         loss = parts["masked"][0]
@@ -113,5 +113,5 @@ class PredictiveObjective:
         }
 
     def save(self, folder: Path, half: bool = False) -> None:
-        """The encoder without the codes."""
+        """Save the encoder without the cluster embeddings."""
         self._encoder.save(folder, half)

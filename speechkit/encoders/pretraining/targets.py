@@ -1,4 +1,4 @@
-"""Targets of the predictive family: the cluster of every frame of an encoder, by k-means."""
+"""Targets of masked prediction: the k-means cluster of every frame of an encoder."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from speechkit.io.arrays import read_arrays, write_arrays
 
 Row = tuple[Utterance, Path]
 """A recording, and the manifest that its path is relative to."""
-SPREAD = 4
-"""The sample for k-means is one frame in so many of the recordings that it comes from, or in more."""
+MIN_FRAME_STEP = 4
+"""The k-means sample takes at most every fourth frame of a recording, so that it covers many recordings."""
 
 
 def cluster_frames(
@@ -32,10 +32,10 @@ def cluster_frames(
     seed: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Cluster frames of the training recordings, and write the cluster of each, and of each held-out one.
+    """Cluster a sample of training frames, and write the cluster of every training and held-out frame.
 
     Returns:
-        How many clusters are in use.
+        The number of clusters in use.
 
     Raises:
         ConfigError: if there are fewer frames than clusters, or frames are not finite.
@@ -43,32 +43,32 @@ def cluster_frames(
     from sklearn.cluster import MiniBatchKMeans
 
     lengths = [encoder.num_frames(round(row.duration * 16_000)) for row, _ in train]
-    # Equally spaced recordings, and frames of them: to encode all twice would cost days where there are many.
-    chosen = slice(None, None, max(1, sum(lengths) // (SPREAD * sampled_frames)))
+    # Equally spaced recordings, and frames of them: encoding a large corpus twice would take days.
+    chosen = slice(None, None, max(1, sum(lengths) // (MIN_FRAME_STEP * sampled_frames)))
     step = max(1, sum(lengths[chosen]) // sampled_frames)
-    sample, seen = [], 0
+    sample, done = [], 0
     for frames in encoded(encoder, train[chosen], progress):
-        sample.append(frames[(-seen) % step :: step])
-        seen += len(frames)
+        sample.append(frames[(-done) % step :: step])
+        done += len(frames)
     points = np.concatenate(sample)
     if len(points) < clusters:
         raise ConfigError(
-            f"{len(points)} of {sum(lengths)} frames cannot make {clusters} clusters; set targets.clusters lower, or "
-            "targets.sampled_frames higher"
+            f"a sample of {len(points)} of {sum(lengths)} frames is too small for {clusters} clusters; set "
+            "targets.clusters lower or targets.sampled_frames higher"
         )
     if not np.isfinite(points).all():
-        raise ConfigError(f"targets.encoder={encoder.spec.model}: gives frames that are not finite; choose another one")
+        raise ConfigError(f"targets.encoder={encoder.spec.model}: its frames are not finite; choose another encoder")
     kmeans = MiniBatchKMeans(clusters, random_state=seed % 2**32, batch_size=10_000, max_iter=passes, n_init=1)
     kmeans.fit(points)
     labels = [kmeans.predict(frames).astype(np.uint16) for frames in encoded(encoder, [*train, *held_out], progress)]
     ends = np.cumsum([len(item) for item in labels])
-    every = np.concatenate(labels)
-    write_arrays(path, {"labels": every, "ends": ends, "clusters": np.array([clusters])})
-    return len(np.unique(every))
+    joined = np.concatenate(labels)
+    write_arrays(path, {"labels": joined, "ends": ends, "clusters": np.array([clusters])})
+    return len(np.unique(joined))
 
 
 def no_targets(path: Path) -> None:
-    """Write the file of a family that has none."""
+    """Write an empty file of targets, for families without any."""
     write_arrays(path, {"clusters": np.zeros(1, np.int64)})
 
 
@@ -84,7 +84,7 @@ def encoded(
 
 
 class Targets:
-    """The clusters of `cluster_frames`: item number to the cluster of each frame, the held-out items last."""
+    """The clusters written by `cluster_frames`: from an item to those of its frames, held-out items last."""
 
     def __init__(self, path: Path) -> None:
         arrays = read_arrays(path)
@@ -93,6 +93,6 @@ class Targets:
         self._ends = arrays["ends"]
 
     def __call__(self, item: int) -> NDArray[np.integer[Any]]:
-        """The clusters of the frames of an item."""
+        """Clusters of the frames of an item (T,)."""
         begin = int(self._ends[item - 1]) if item else 0
         return self._labels[begin : int(self._ends[item])]

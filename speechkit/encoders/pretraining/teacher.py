@@ -22,17 +22,17 @@ from speechkit.nn.masks import length_mask
 from speechkit.nn.mel import MEL_HOP_SAMPLES, LogMel
 
 HOP_SAMPLES = 2 * MEL_HOP_SAMPLES
-"""Of Whisper's encoder, whose second convolution takes every other mel frame."""
+"""Of Whisper's encoder, whose second convolution has a stride of two mel frames."""
 
 HEAD_WIDTH = 64
-"""Every Whisper has attention heads of this width; the file does not say how many there are."""
+"""All Whisper models have attention heads of this width; the file does not store their number."""
 
 
 def read_whisper_encoder(path: str | Path) -> Any:
     """A transformers ``WhisperEncoder`` from a hub id, a folder with safetensors, or a CTranslate2 ``model.bin``.
 
     Raises:
-        UserError: if the file or folder holds no whole Whisper encoder.
+        UserError: if the file or folder contains no complete Whisper encoder.
     """
     from transformers import AutoConfig, WhisperModel
 
@@ -50,11 +50,11 @@ def _from_ctranslate2(path: Path) -> Any:
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-    found = {name.removeprefix("encoder/"): value for name, value in read_ctranslate2(path, "encoder/").items()}
-    if "conv1/weight" not in found:
-        raise UserError(f"{path}: holds no Whisper encoder; give the model.bin of a Whisper model")
-    width, channels, _ = found["conv1/weight"].shape
-    layers = len({name.split("/")[0] for name in found if name.startswith("layer_") and "/" in name} - {"layer_norm"})
+    stored = {name.removeprefix("encoder/"): value for name, value in read_ctranslate2(path, "encoder/").items()}
+    if "conv1/weight" not in stored:
+        raise UserError(f"{path}: contains no Whisper encoder; give the model.bin of a Whisper model")
+    width, channels, _ = stored["conv1/weight"].shape
+    layers = len({name.split("/")[0] for name in stored if name.startswith("layer_") and "/" in name} - {"layer_norm"})
     config = WhisperConfig(
         d_model=width,
         num_mel_bins=channels,
@@ -66,36 +66,36 @@ def _from_ctranslate2(path: Path) -> Any:
     encoder = WhisperEncoder(config)
     weights: dict[str, np.ndarray] = {}
     for part in ("conv1", "conv2"):
-        weights |= {f"{part}.{kind}": found[f"{part}/{kind}"] for kind in ("weight", "bias")}
-    _norm(weights, "layer_norm", found, "layer_norm")
+        weights |= {f"{part}.{kind}": stored[f"{part}/{kind}"] for kind in ("weight", "bias")}
+    _norm(weights, "layer_norm", stored, "layer_norm")
     for index in range(layers):
         ours, theirs = f"layers.{index}", f"layer_{index}"
-        _norm(weights, f"{ours}.self_attn_layer_norm", found, f"{theirs}/self_attention/layer_norm")
-        _norm(weights, f"{ours}.final_layer_norm", found, f"{theirs}/ffn/layer_norm")
+        _norm(weights, f"{ours}.self_attn_layer_norm", stored, f"{theirs}/self_attention/layer_norm")
+        _norm(weights, f"{ours}.final_layer_norm", stored, f"{theirs}/ffn/layer_norm")
         for kind in ("weight", "bias"):
-            joined = found[f"{theirs}/self_attention/linear_0/{kind}"]
+            joined = stored[f"{theirs}/self_attention/linear_0/{kind}"]
             for name, piece in zip("qkv", np.split(joined, 3), strict=True):
                 if (name, kind) != ("k", "bias"):  # Whisper's keys have none; the file stores zeros
                     weights[f"{ours}.self_attn.{name}_proj.{kind}"] = piece
-            weights[f"{ours}.self_attn.out_proj.{kind}"] = found[f"{theirs}/self_attention/linear_1/{kind}"]
-            weights[f"{ours}.fc1.{kind}"] = found[f"{theirs}/ffn/linear_0/{kind}"]
-            weights[f"{ours}.fc2.{kind}"] = found[f"{theirs}/ffn/linear_1/{kind}"]
+            weights[f"{ours}.self_attn.out_proj.{kind}"] = stored[f"{theirs}/self_attention/linear_1/{kind}"]
+            weights[f"{ours}.fc1.{kind}"] = stored[f"{theirs}/ffn/linear_0/{kind}"]
+            weights[f"{ours}.fc2.{kind}"] = stored[f"{theirs}/ffn/linear_1/{kind}"]
     tensors = {name: torch.from_numpy(value.astype(np.float32)) for name, value in weights.items()}
     missing, unexpected = encoder.load_state_dict(tensors, strict=False)
     if unexpected or set(missing) - {"embed_positions.weight"}:  # positions are fixed sinusoids, made by the class
-        raise UserError(f"{path}: is no Whisper encoder that this version knows ({(missing + unexpected)[0]})")
+        raise UserError(f"{path}: is not a supported Whisper encoder ({(missing + unexpected)[0]}); give another model")
     return encoder.eval()
 
 
-def _norm(weights: dict[str, np.ndarray], ours: str, found: dict[str, np.ndarray], theirs: str) -> None:
-    weights[f"{ours}.weight"], weights[f"{ours}.bias"] = found[f"{theirs}/gamma"], found[f"{theirs}/beta"]
+def _norm(weights: dict[str, np.ndarray], ours: str, stored: dict[str, np.ndarray], theirs: str) -> None:
+    weights[f"{ours}.weight"], weights[f"{ours}.bias"] = stored[f"{theirs}/gamma"], stored[f"{theirs}/beta"]
 
 
 class WhisperTeacher(nn.Module):
     """States of every layer of a Whisper encoder for waveforms of any length up to its positions.
 
-    A student's frame t looks at samples around 320 t + 160, Whisper's at samples around 320 t: the waveform is advanced
-    by half a frame, so that both see the same moment.
+    A student's frame t is centred at sample 320 t + 160, Whisper's at 320 t, so the waveform is advanced by half a
+    frame.
     """
 
     def __init__(self, encoder: Any):
@@ -107,7 +107,7 @@ class WhisperTeacher(nn.Module):
             value.requires_grad_(False)
 
     def log_mel(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """Whisper's features: (B, S) and samples (B,) to (B, C, S // 160), zero behind each item's end."""
+        """Whisper's features: (B, S) and samples (B,) to (B, C, S // 160), zero after the end of each item."""
         advanced = F.pad(waveforms, (0, HOP_SAMPLES // 2))[:, HOP_SAMPLES // 2 :]
         mel: Tensor = self.mel(advanced.float()).transpose(1, 2)
         return mel * length_mask(lengths // MEL_HOP_SAMPLES, mel.shape[-1])[:, None]
@@ -117,11 +117,11 @@ class WhisperTeacher(nn.Module):
         """The input of the first layer without positions, then the output of every layer; the last is normalised.
 
         Args:
-            waveforms: (B, S) at 16 kHz in [-1, 1], zero behind each item's end.
+            waveforms: (B, S) at 16 kHz in [-1, 1], zero after the end of each item.
             lengths: samples of each item (B,).
 
         Returns:
-            layers + 1 tensors (B, S // 320, D); what stands behind an item's frames means nothing.
+            layers + 1 tensors (B, S // 320, D); values after an item's frames are undefined.
         """
         with torch.autocast(waveforms.device.type, enabled=False):
             mel = self.log_mel(waveforms, lengths)

@@ -1,4 +1,4 @@
-"""ABX discrimination of words: is X, a word of A's kind, nearer to A than to B?
+"""ABX discrimination of words: is X nearer to A, a token of the same word, than to B, a token of another one?
 
 Source: Schatz et al. 2013, Evaluating speech features with the minimal-pair ABX task.
 """
@@ -17,10 +17,10 @@ from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES, Interval, bootstrap_r
 
 
 class AbxScore(msgspec.Struct, frozen=True):
-    """Share of triples that are wrong, half of it for ties.
+    """ABX error: share of wrong triples, ties counted half, averaged over pairs of words.
 
-    ``pairs`` are ordered pairs of words, each weighing the same; ``triples`` are all comparisons; the interval is over
-    the word of X.
+    ``words`` is the number of words of X, over which the interval is taken; ``pairs`` that of ordered pairs of words,
+    which are weighted equally; ``triples`` that of all comparisons.
     """
 
     error: float
@@ -31,7 +31,7 @@ class AbxScore(msgspec.Struct, frozen=True):
 
 
 class AbxDifference(msgspec.Struct, frozen=True):
-    """By how much the error of one representation lies above that of another on the same triples, with an interval."""
+    """Difference between the ABX errors of two representations on the same triples, with an interval."""
 
     difference: float
     interval: Interval
@@ -40,13 +40,13 @@ class AbxDifference(msgspec.Struct, frozen=True):
 def abx_pair_errors(
     distances: NDArray[np.floating[Any]], words: Sequence[Hashable], speakers: Sequence[Hashable], *, across: bool
 ) -> tuple[NDArray[np.float64], int]:
-    """Errors of each ordered pair of words, the mean over speakers of the means over triples.
+    """Error of each ordered pair of words: the mean over speakers of the mean over triples.
 
     Args:
-        distances: (K, K) of all tokens; row X, column A or B.
-        words: (K,) what each token says.
-        speakers: (K,) who says it.
-        across: A and B of one speaker and X of another; else all three of one speaker, A and X two tokens.
+        distances: (K, K) between all tokens; row X, column A or B.
+        words: (K,) word of each token.
+        speakers: (K,) speaker of each token.
+        across: A and B of one speaker and X of another; else all three of one speaker, A and X distinct tokens.
 
     Returns:
         errors (W, W), row the word of A and X, column that of B, in order of first appearance, NaN where there is no
@@ -54,10 +54,11 @@ def abx_pair_errors(
     """
     if not len(words) == len(speakers) == len(distances):
         raise UserError(
-            f"{len(distances)} distances, {len(words)} words and {len(speakers)} speakers; give one of each a token"
+            f"there are {len(distances)} rows of distances, {len(words)} words and {len(speakers)} speakers; give one "
+            "of each per token"
         )
-    word, kinds = _numbered(words)
-    speaker, people = _numbered(speakers)
+    word, kinds = _integer_labels(words)
+    speaker, people = _integer_labels(speakers)
     sums = np.zeros((kinds, kinds))
     cells = np.zeros((kinds, kinds))
     triples = 0
@@ -81,7 +82,7 @@ def abx_pair_errors(
                     if not len(near):
                         continue
                     far = distances[x, others]
-                    # So many of A's tokens are nearer than each B; ties count half.
+                    # Number of A's tokens nearer than each B; ties count half.
                     ordered = np.sort(near)
                     below = np.searchsorted(ordered, far, "left")
                     upto = np.searchsorted(ordered, far, "right")
@@ -89,9 +90,9 @@ def abx_pair_errors(
                     used += 1
                     triples += len(near) * len(far)
                 if used:
-                    there = (counts > 0) & (np.arange(kinds) != a)
-                    sums[a, there] += 1.0 - right[there] / (used * counts[there])
-                    cells[a, there] += 1
+                    present = (counts > 0) & (np.arange(kinds) != a)
+                    sums[a, present] += 1.0 - right[present] / (used * counts[present])
+                    cells[a, present] += 1
     return np.where(cells > 0, sums / np.maximum(cells, 1), np.nan), triples
 
 
@@ -105,10 +106,10 @@ def abx_score(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> AbxScore:
-    """The mean of `abx_pair_errors` with an interval.
+    """Mean of `abx_pair_errors` over pairs, with an interval.
 
     Raises:
-        UserError: if the tokens make no triple.
+        UserError: if the tokens form no triple.
     """
     errors, triples = abx_pair_errors(distances, words, speakers, across=across)
     sums, pairs = _by_word(errors, across)
@@ -127,33 +128,33 @@ def abx_difference(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> AbxDifference:
-    """The error by ``second`` less the mean error by those of ``first``; see `abx_pair_errors`.
+    """Error of ``second`` minus the mean error of those in ``first``; see `abx_pair_errors`.
 
-    All are (K, K) distances of the same tokens. Several of ``first`` are one method from several seeds. The interval is
-    paired: the same words of X are drawn for all.
+    All are (K, K) distances between the same tokens; ``first`` may hold several seeds of one method. The interval is
+    paired: each resample draws the same words of X for all.
 
     Raises:
-        UserError: if the tokens make no triple, or ``first`` is empty.
+        UserError: if the tokens form no triple, or ``first`` is empty.
     """
     if not first:
-        raise UserError("there is nothing to compare the ABX errors with; give the distances of one system at least")
-    errors = np.mean([abx_pair_errors(each, words, speakers, across=across)[0] for each in first], axis=0)
+        raise UserError("there is nothing to compare the ABX errors with; give the distances of at least one system")
+    errors = np.mean([abx_pair_errors(matrix, words, speakers, across=across)[0] for matrix in first], axis=0)
     others, _ = abx_pair_errors(second, words, speakers, across=across)
-    more, pairs = _by_word(others - errors, across)
-    interval = bootstrap_ratio(more, pairs, confidence=confidence, resamples=resamples, seed=seed)
-    return AbxDifference(float(more.sum() / pairs.sum()), interval)
+    sums, pairs = _by_word(others - errors, across)
+    interval = bootstrap_ratio(sums, pairs, confidence=confidence, resamples=resamples, seed=seed)
+    return AbxDifference(float(sums.sum() / pairs.sum()), interval)
 
 
 def _by_word(errors: NDArray[np.float64], across: bool) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Sum and number of the pairs of each word of X that has any."""
-    there = np.isfinite(errors)
-    used = there.any(1)
+    """Sum and number of pairs for each word of X with a pair."""
+    valid = np.isfinite(errors)
+    used = valid.any(1)
     if not used.any():
-        need = "two speakers who share a word" if across else "a speaker who says a word twice"
-        raise UserError(f"the tokens make no ABX triple: there must be {need} and another word; take more recordings")
-    return np.where(there, errors, 0.0).sum(1)[used], there.sum(1)[used]
+        need = "a word of two speakers" if across else "a word twice of one speaker"
+        raise UserError(f"the tokens form no ABX triple, which needs {need} and another word; give more recordings")
+    return np.where(valid, errors, 0.0).sum(1)[used], valid.sum(1)[used]
 
 
-def _numbered(labels: Sequence[Hashable]) -> tuple[NDArray[np.int64], int]:
+def _integer_labels(labels: Sequence[Hashable]) -> tuple[NDArray[np.int64], int]:
     number: dict[Hashable, int] = {}
     return np.array([number.setdefault(label, len(number)) for label in labels], np.int64), len(number)

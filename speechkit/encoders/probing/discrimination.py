@@ -1,4 +1,4 @@
-"""What is told apart without any head, words and phones, each on the layer that is best for other speakers."""
+"""ABX and same-different scores of words and phones, without a trained head, on the best layer of other speakers."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ EMBEDDINGS: dict[str, Pooling] = {
 }
 WORD_TASKS = (WITHIN, ACROSS, *EMBEDDINGS)
 PHONE_TASKS = {"phones ABX within speakers": False, "phones ABX across speakers": True}
-"""By name, whether X is of another speaker."""
+"""Name of the task to whether X is of another speaker than A and B."""
 HIGHER = frozenset(EMBEDDINGS)
 
 
 T = TypeVar("T", WordToken, PhoneToken)
 Scorer = Callable[[Sequence[T], list[Float], "dict[str, str] | None", "int | None"], dict[str, Score]]
-"""Tokens, the frames of each, where the reasons of missing scores go, and bootstrap draws, to scores by name."""
+"""From tokens, the frames of each, a dict for the reasons of missing scores, and bootstrap resamples to scores."""
 
 
 def probe_words(
@@ -49,20 +49,20 @@ def probe_words(
 ) -> list[Score]:
     """ABX within and across speakers, and same-different precision of mean and downsampled embeddings.
 
-    Nothing is trained. Each score is of the layer that does best on the words of other speakers (``dev``); with
-    ``standardize`` every dimension has mean 0 and deviation 1 over the frames of their utterances.
+    Nothing is trained. Each score is of the layer that is best on the words of other speakers (``dev``); with
+    ``standardize`` each dimension is normalised to mean 0 and deviation 1 over the frames of their utterances.
 
     Args:
-        test: tokens to judge by.
-        dev: tokens of other speakers, which choose the layer.
-        cache: the layers.
-        standardize: whether dimensions are.
-        seed: of draws.
+        test: test tokens.
+        dev: tokens of other speakers, on which the layer is selected.
+        cache: the features of all layers.
+        standardize: whether dimensions are standardized.
+        seed: of subsampling and bootstrap.
         progress: (done, total).
-        leave_out: is told the name and reason of a score for which there are too few tokens; the others are given.
+        leave_out: called with the name of a score that cannot be computed and the reason; the others are returned.
 
     Raises:
-        UserError: if there are no tokens, or too few for a score and there is no ``leave_out``.
+        UserError: if there are no tokens, or too few for a score and no ``leave_out`` is given.
     """
     scorer = partial(_word_scores, seed=seed)
     return _on_best_layers("words", WORD_TASKS, scorer, test, dev, cache, standardize, progress, leave_out)
@@ -81,7 +81,7 @@ def probe_phones(
     """ABX of phones within and across speakers, by fastabx; see `phone_abx` and, for the arguments, `probe_words`.
 
     Raises:
-        MissingExtraError: if fastabx is not installed and there is no ``leave_out``.
+        MissingExtraError: if fastabx is not installed and no ``leave_out`` is given.
         UserError: as `probe_words`.
     """
     scorer = partial(_phone_scores, seed=seed)
@@ -89,7 +89,7 @@ def probe_phones(
 
 
 def _on_best_layers(
-    what: str,
+    unit: str,
     names: Sequence[str],
     scorer: Scorer[T],
     test: Sequence[T],
@@ -100,14 +100,14 @@ def _on_best_layers(
     leave_out: Callable[[str, str], None] | None,
 ) -> list[Score]:
     """Each score on the layer that is best on ``dev``."""
-    begun = time.process_time()
+    started = time.process_time()
     if not test or (cache.num_layers > 1 and not dev):
-        raise UserError(f"{what}: {len(test)} test and {len(dev)} development tokens; align more utterances")
+        raise UserError(f"{unit}: there are {len(test)} test and {len(dev)} development tokens; align more utterances")
     mean = np.zeros((cache.num_layers, cache.dim), np.float32)
     deviation = np.ones_like(mean)
     if standardize:
-        known = dev or test
-        mean, deviation = layer_statistics(cache, list(dict.fromkeys(token.utterance for token in known)))
+        utterances = list(dict.fromkeys(token.utterance for token in dev or test))
+        mean, deviation = layer_statistics(cache, utterances)
 
     def segments(tokens: Sequence[T], layer: int) -> list[Float]:
         return [
@@ -116,27 +116,26 @@ def _on_best_layers(
         ]
 
     layers = range(cache.num_layers)
-    lost: dict[str, str] | None = None if leave_out is None else {}
+    missing: dict[str, str] | None = None if leave_out is None else {}
     curves: dict[str, list[float]] = {name: [] for name in names}
     for layer in layers if cache.num_layers > 1 else ():
-        found = scorer(dev, segments(dev, layer), lost, 1)
-        for name, score in found.items():
+        for name, score in scorer(dev, segments(dev, layer), missing, 1).items():
             curves[name].append(score.value)
         progress(layer + 1, cache.num_layers + 1)
     best = {
         name: 0 if not curve else int(np.argmax(curve) if name in HIGHER else np.argmin(curve))
         for name, curve in curves.items()
-        if name not in (lost or {})
+        if name not in (missing or {})
     }
     scores: dict[str, Score] = {}
     for layer in sorted(set(best.values())):
-        found = scorer(test, segments(test, layer), lost, None)
-        scores |= {name: score for name, score in found.items() if best.get(name) == layer}
+        on_layer = scorer(test, segments(test, layer), missing, None)
+        scores |= {name: score for name, score in on_layer.items() if best.get(name) == layer}
     progress(cache.num_layers + 1, cache.num_layers + 1)
-    for name, reason in (lost or {}).items():
+    for name, reason in (missing or {}).items():
         assert leave_out is not None
         leave_out(name, reason)
-    seconds = round(time.process_time() - begun, 1)
+    seconds = round(time.process_time() - started, 1)
     return [
         msgspec.structs.replace(
             scores[name],
@@ -146,7 +145,7 @@ def _on_best_layers(
                 "layer": best[name],
                 "development": [round(value, 4) for value in curves[name]],
                 "standardized": standardize,
-                f"cpu_seconds_of_all_{what}": seconds,
+                f"cpu_seconds_of_all_{unit}": seconds,
             },
         )
         for name in names
@@ -157,29 +156,29 @@ def _on_best_layers(
 def _word_scores(
     tokens: Sequence[WordToken],
     segments: list[Float],
-    lost: dict[str, str] | None,
+    missing: dict[str, str] | None,
     resamples: int | None,
     *,
     seed: int,
 ) -> dict[str, Score]:
-    """Every word score that the tokens allow; ``lost``, where given, receives the reasons for the others."""
+    """The word scores that can be computed; ``missing``, where given, receives the reasons for the others."""
     words = [token.word for token in tokens]
     speakers = [token.speaker for token in tokens]
-    people = len(set(speakers))
+    num_speakers = len(set(speakers))
     distances = distance_matrix(segments)
 
-    def abx(name: str, across: bool) -> Score:
-        found = abx_score(distances, words, speakers, across=across, seed=seed, resamples=resamples or 2000)
+    def word_abx(name: str, across: bool) -> Score:
+        abx = abx_score(distances, words, speakers, across=across, seed=seed, resamples=resamples or 2000)
         return Score(
             task=name,
             metric="ABX error",
-            value=found.error,
-            interval=found.interval,
+            value=abx.error,
+            interval=abx.interval,
             unit="word",
             higher_is_better=False,
             items=len(tokens),
             chance=0.5,
-            details={"words": found.words, "pairs": found.pairs, "triples": found.triples, "speakers": people},
+            details={"words": abx.words, "pairs": abx.pairs, "triples": abx.triples, "speakers": num_speakers},
         )
 
     def precision(name: str, pooling: Pooling) -> Score:
@@ -194,53 +193,53 @@ def _word_scores(
             higher_is_better=True,
             items=len(tokens),
             chance=same.chance,
-            details={"same_pairs": same.same_pairs, "different_pairs": same.different_pairs, "speakers": people},
+            details={"same_pairs": same.same_pairs, "different_pairs": same.different_pairs, "speakers": num_speakers},
         )
 
     measures: dict[str, Callable[[], Score]] = {
-        WITHIN: partial(abx, WITHIN, False),
-        ACROSS: partial(abx, ACROSS, True),
+        WITHIN: partial(word_abx, WITHIN, False),
+        ACROSS: partial(word_abx, ACROSS, True),
         **{name: partial(precision, name, pooling) for name, pooling in EMBEDDINGS.items()},
     }
-    return _measured(measures, lost)
+    return _computable(measures, missing)
 
 
 def _phone_scores(
     tokens: Sequence[PhoneToken],
     segments: list[Float],
-    lost: dict[str, str] | None,
+    missing: dict[str, str] | None,
     resamples: int | None,
     *,
     seed: int,
 ) -> dict[str, Score]:
-    """Both phone scores, as far as the tokens allow; see `_word_scores`."""
+    """The phone scores that can be computed; see `_word_scores`."""
 
-    def abx(name: str, across: bool) -> Score:
+    def score(name: str, across: bool) -> Score:
         cells = phone_cells(tokens, segments, across=across, seed=seed)
-        found = phone_abx(cells, seed=seed, resamples=resamples or 2000)
+        abx = phone_abx(cells, seed=seed, resamples=resamples or 2000)
         return Score(
             task=name,
             metric="ABX error",
-            value=found.error,
-            interval=found.interval,
-            unit=found.unit,
+            value=abx.error,
+            interval=abx.interval,
+            unit=abx.unit,
             higher_is_better=False,
             items=len(tokens),
             chance=0.5,
-            details={"pairs": found.pairs, "triples": found.triples, "speakers": found.speakers},
+            details={"pairs": abx.pairs, "triples": abx.triples, "speakers": abx.speakers},
         )
 
-    return _measured({name: partial(abx, name, across) for name, across in PHONE_TASKS.items()}, lost)
+    return _computable({name: partial(score, name, across) for name, across in PHONE_TASKS.items()}, missing)
 
 
-def _measured(measures: dict[str, Callable[[], Score]], lost: dict[str, str] | None) -> dict[str, Score]:
-    """The scores that can be measured; reasons of the others go to ``lost``, or are raised where there is none."""
+def _computable(measures: dict[str, Callable[[], Score]], missing: dict[str, str] | None) -> dict[str, Score]:
+    """The scores that can be computed; reasons for the others go to ``missing``, or are raised if that is None."""
     scores: dict[str, Score] = {}
     for name, measure in measures.items():
         try:
             scores[name] = measure()
         except UserError as error:
-            if lost is None:
+            if missing is None:
                 raise
-            lost[name] = str(error)
+            missing[name] = str(error)
     return scores

@@ -1,12 +1,12 @@
 """ABX discrimination of phones by fastabx, under the protocol of ZeroSpeech 2021.
 
-Is X, a phone of A's kind, nearer to A than to B, when all three stand between the same two phones? Distances are
-angular, along the best warping of time. Within: all three of one speaker. Across: A and B of one, X of another. Of a
-cell (two phones, a context, speakers) at most 10 tokens of a kind are compared, of one A and B at most 5 speakers of X.
-Errors are averaged over contexts, then over speakers, then over pairs of phones.
+Is X nearer to A, a token of the same phone, than to B, a token of another one in the same context of two phones?
+Distances are angular, averaged along the DTW path. Within: all three are of one speaker. Across: A and B are of one
+speaker, X of another. A cell (two phones, a context, speakers) is limited to 10 tokens of each phone, and each pair of
+A and B to 5 speakers of X. Errors are averaged over contexts, then over speakers, then over pairs of phones.
 
-Needs the extra ``abx`` (fastabx, Python 3.12 or later). Frames are those whose middle lies in the phone, the last one
-too, which the tools of 2021 left out: figures made with them are not comparable.
+Needs the extra ``abx`` (fastabx, Python 3.12 or later). A phone's frames are those whose centre lies in it, including
+the last one, which the tools of 2021 left out: their figures are not comparable.
 Source: Schatz 2016, ABX-discriminability measures and applications; Poli et al. 2025, fastabx.
 """
 
@@ -30,14 +30,14 @@ from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES, Interval, percentile_
 from speechkit.runtime import item_seed
 
 TIER, SILENCE = "phone", "SIL"
-MOST_IN_GROUP, MOST_SPEAKERS_OF_X = 10, 5
+MAX_TOKENS, MAX_SPEAKERS_OF_X = 10, 5
 MIN_SPEAKERS = 10
-"""With fewer, intervals are over phones: speakers would be drawn from too few."""
+"""With fewer, intervals are over phones, since a bootstrap over so few speakers is unreliable."""
 TOUCHING_SECONDS = 0.005
 
 
 class PhoneToken(msgspec.Struct, frozen=True):
-    """Frames ``begin`` to ``end`` of an utterance, which say ``phone`` between two others, or silence."""
+    """A phone in frames ``begin`` to ``end`` of an utterance, and its neighbours ``before`` and ``after``."""
 
     utterance: str
     phone: str
@@ -49,7 +49,7 @@ class PhoneToken(msgspec.Struct, frozen=True):
 
 
 class PhoneCell(NamedTuple):
-    """The error of a pair of phones by one speaker's A and B, over all contexts."""
+    """ABX error of a pair of phones for one speaker of A and B, over all contexts."""
 
     phone: str
     other: str
@@ -59,15 +59,15 @@ class PhoneCell(NamedTuple):
 
 
 class PhoneAbx(msgspec.Struct, frozen=True):
-    """Share of triples that are wrong, averaged as the protocol says.
+    """ABX error, averaged over cells by the protocol.
 
     Attributes:
         error: 0 to 1; 0.5 is chance.
         interval: over ``unit``.
         unit: ``speaker``, or ``phone`` where there are fewer than `MIN_SPEAKERS`.
         pairs: ordered pairs of phones.
-        speakers: of A and B.
-        triples: compared.
+        speakers: number of speakers of A and B.
+        triples: number of triples.
     """
 
     error: float
@@ -79,34 +79,34 @@ class PhoneAbx(msgspec.Struct, frozen=True):
 
 
 def phones_of(row: Utterance, frame_rate: float) -> list[PhoneToken]:
-    """The tokens of an utterance with a tier ``phone``, in features of so many frames a second."""
+    """Phone tokens of an utterance with an alignment tier ``phone``, in frames at a frame rate in hertz."""
     items = (row.alignment or {}).get(TIER, [])
     if row.speaker is None:
         return []
     frames = int(row.duration * frame_rate + 1e-6)
     ends = [item.start + item.duration for item in items]
     tokens = []
-    for place, item in enumerate(items):
-        begin, end = token_frames(item.start, ends[place], frame_rate)
+    for index, item in enumerate(items):
+        begin, end = token_frames(item.start, ends[index], frame_rate)
         begin, end = max(0, begin), min(end, frames)
         if end <= begin:
             continue
-        touches_left = place > 0 and item.start - ends[place - 1] < TOUCHING_SECONDS
-        touches_right = place + 1 < len(items) and items[place + 1].start - ends[place] < TOUCHING_SECONDS
-        before = items[place - 1].symbol if touches_left else SILENCE
-        after = items[place + 1].symbol if touches_right else SILENCE
+        touches_left = index > 0 and item.start - ends[index - 1] < TOUCHING_SECONDS
+        touches_right = index + 1 < len(items) and items[index + 1].start - ends[index] < TOUCHING_SECONDS
+        before = items[index - 1].symbol if touches_left else SILENCE
+        after = items[index + 1].symbol if touches_right else SILENCE
         tokens.append(PhoneToken(row.id, item.symbol, before, after, row.speaker, begin, end))
     return tokens
 
 
-def select_phones(tokens: Iterable[PhoneToken], most: int, seed: int = 0) -> list[PhoneToken]:
-    """Those of whole utterances, drawn, until there are ``most``."""
+def select_phones(tokens: Iterable[PhoneToken], max_tokens: int, seed: int = 0) -> list[PhoneToken]:
+    """All tokens of randomly drawn utterances, at most ``max_tokens``."""
     of_utterance: dict[str, list[PhoneToken]] = defaultdict(list)
     for token in tokens:
         of_utterance[token.utterance].append(token)
     chosen: list[PhoneToken] = []
     for name in sorted(of_utterance, key=lambda name: item_seed(seed, name)):
-        if len(chosen) + len(of_utterance[name]) <= most:
+        if len(chosen) + len(of_utterance[name]) <= max_tokens:
             chosen += of_utterance[name]
     return sorted(chosen, key=lambda token: (token.utterance, token.begin))
 
@@ -114,27 +114,27 @@ def select_phones(tokens: Iterable[PhoneToken], most: int, seed: int = 0) -> lis
 def phone_cells(
     tokens: Sequence[PhoneToken], segments: Sequence[Float], *, across: bool, seed: int = 0
 ) -> list[PhoneCell]:
-    """Errors of each pair of phones and speaker, in a fixed order; the same cells for all features of some tokens.
+    """Errors for each pair of phones and speaker, sorted; the cells of given tokens are the same for all features.
 
     Args:
-        tokens: (K,).
-        segments: K of (frames, D).
+        tokens: (K,) phone tokens.
+        segments: features (frames, D) of each token.
         across: whether X is of another speaker.
-        seed: of what is drawn where a cell has too many tokens.
+        seed: of the subsampling of large cells.
 
     Raises:
         MissingExtraError: if fastabx is not installed.
-        UserError: if the tokens make no triple.
+        UserError: if the tokens form no triple.
     """
     fastabx = load_fastabx()
     import torch
 
     polars: Any = require("polars")
     if not _has_triple(tokens, across):
-        need = "two speakers who share a phone" if across else "a speaker who says a phone twice"
+        need = "a phone of two speakers" if across else "a phone twice of one speaker"
         raise UserError(
-            f"{len(tokens)} phones make no ABX triple: there must be {need} between the same two phones, and another "
-            "one there; take more recordings"
+            f"{len(tokens)} phones form no ABX triple, which needs {need} and another phone in the same context; "
+            "give more recordings"
         )
     lengths = [len(segment) for segment in segments]
     ends = np.cumsum([0, *lengths]).tolist()
@@ -143,23 +143,23 @@ def phone_cells(
     labels = polars.DataFrame(
         [(token.phone, token.before, token.after, token.speaker) for token in tokens], schema=names, orient="row"
     )
-    places = {place: (ends[place], ends[place + 1]) for place in range(len(lengths))}
+    ranges = {index: (ends[index], ends[index + 1]) for index in range(len(lengths))}
     context = ["prev-phone", "next-phone"]
     task = fastabx.Task(
-        fastabx.Dataset(labels=labels, accessor=fastabx.InMemoryAccessor(places, data, torch.device("cpu"))),
+        fastabx.Dataset(labels=labels, accessor=fastabx.InMemoryAccessor(ranges, data, torch.device("cpu"))),
         on="#phone",
         by=context if across else [*context, "speaker"],
         across=["speaker"] if across else None,
-        subsampler=fastabx.Subsampler(MOST_IN_GROUP, MOST_SPEAKERS_OF_X if across else None, seed),
+        subsampler=fastabx.Subsampler(MAX_TOKENS, MAX_SPEAKERS_OF_X if across else None, seed),
     )
     score = fastabx.Score(task, "angular", progress=False)
-    found = score.details(levels=[("next-phone", "prev-phone")])
+    details = score.details(levels=[("next-phone", "prev-phone")])
     columns = ("#phone", "#phone_b", "speaker", "score", "size")
-    return sorted(PhoneCell(*row) for row in found.select(columns).iter_rows())
+    return sorted(PhoneCell(*row) for row in details.select(columns).iter_rows())
 
 
 def phone_abx(cells: Sequence[PhoneCell], *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0) -> PhoneAbx:
-    """The error of some cells, with an interval of 95 %."""
+    """ABX error of cells, with a 95 % confidence interval."""
     table, phones = _table(cells)
     interval, unit = _interval(table, phones, resamples, seed)
     pairs, speakers = table.shape
@@ -173,27 +173,27 @@ def phone_abx_difference(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> AbxDifference:
-    """The error by ``second`` less the mean error by those of ``first``, all of the same tokens and seed; paired."""
+    """Error of ``second`` minus the mean error of those in ``first``, paired; all of the same tokens and seed."""
     tables = [_table(cells) for cells in (*first, second)]
-    more = tables[-1][0] - np.mean([table for table, _ in tables[:-1]], axis=0)
-    return AbxDifference(_mean(more), _interval(more, tables[-1][1], resamples, seed)[0])
+    difference = tables[-1][0] - np.mean([table for table, _ in tables[:-1]], axis=0)
+    return AbxDifference(_mean(difference), _interval(difference, tables[-1][1], resamples, seed)[0])
 
 
 def load_fastabx() -> Any:
-    """The package.
+    """Import fastabx.
 
     Raises:
         MissingExtraError: if it is not installed, or Python is older than 3.12.
     """
-    have = platform.python_version_tuple()[:2]
-    if tuple(map(int, have)) < (3, 12):
+    version = platform.python_version_tuple()[:2]
+    if tuple(map(int, version)) < (3, 12):
         line = install_line("abx")
-        raise MissingExtraError(f"phone ABX needs fastabx, and that Python 3.12, not {'.'.join(have)}: {line}")
+        raise MissingExtraError(f"phone ABX needs fastabx and Python 3.12 or later, not {'.'.join(version)}: {line}")
     return require("fastabx")
 
 
 def _has_triple(tokens: Sequence[PhoneToken], across: bool) -> bool:
-    """Whether some cell has an A, a B and an X."""
+    """Whether there is a triple A, B and X."""
     counts: dict[tuple[str, str], dict[str, dict[str, int]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(int))
     )
@@ -205,14 +205,14 @@ def _has_triple(tokens: Sequence[PhoneToken], across: bool) -> bool:
                 continue
             if not across and max(phones.values()) > 1:
                 return True
-            others = {phone for other, said in speakers.items() if other != speaker for phone in said}
+            others = {phone for other, counted in speakers.items() if other != speaker for phone in counted}
             if across and others & set(phones):
                 return True
     return False
 
 
 def _table(cells: Sequence[PhoneCell]) -> tuple[NDArray[np.float64], list[str]]:
-    """Errors (pairs, speakers), NaN where there is none, and the phone of A of each pair."""
+    """Errors (pairs, speakers), NaN where there is no triple, and the phone of A of each pair."""
     pairs = {pair: row for row, pair in enumerate(sorted({(cell.phone, cell.other) for cell in cells}))}
     speakers = {speaker: column for column, speaker in enumerate(sorted({cell.speaker for cell in cells}))}
     table = np.full((len(pairs), len(speakers)), np.nan)
@@ -222,23 +222,23 @@ def _table(cells: Sequence[PhoneCell]) -> tuple[NDArray[np.float64], list[str]]:
 
 
 def _mean(table: NDArray[np.float64]) -> float:
-    """Over the speakers of each pair, then over pairs."""
+    """Mean over the speakers of each pair, then over pairs."""
     return float(np.nanmean(table, axis=1).mean())
 
 
 def _interval(table: NDArray[np.float64], phones: Sequence[str], resamples: int, seed: int) -> tuple[Interval, str]:
-    """Of 95 % for the mean, over means of what is drawn with replacement, and what that is."""
+    """95 % bootstrap interval of the mean, and the resampled unit."""
     random = np.random.default_rng(seed)
-    there = np.isfinite(table)
-    values = np.where(there, table, 0.0)
+    valid = np.isfinite(table)
+    values = np.where(valid, table, 0.0)
     if table.shape[1] >= MIN_SPEAKERS:
-        people = table.shape[1]
-        weights = random.multinomial(people, np.full(people, 1 / people), size=resamples).astype(np.float64)
-        counts = weights @ there.T
+        speakers = table.shape[1]
+        weights = random.multinomial(speakers, np.full(speakers, 1 / speakers), size=resamples).astype(np.float64)
+        counts = weights @ valid.T
         means = np.divide(weights @ values.T, counts, out=np.zeros_like(counts), where=counts > 0)
-        return percentile_interval(means.sum(1) / (counts > 0).sum(1), 0.95, people), "speaker"
+        return percentile_interval(means.sum(1) / (counts > 0).sum(1), 0.95, speakers), "speaker"
     kinds, of_pair = np.unique(np.asarray(phones), return_inverse=True)
     weights = random.multinomial(len(kinds), np.full(len(kinds), 1 / len(kinds)), size=resamples).astype(np.float64)
     of_pairs = weights[:, of_pair]
-    draws = (of_pairs @ (values.sum(1) / there.sum(1))) / of_pairs.sum(1)
+    draws = (of_pairs @ (values.sum(1) / valid.sum(1))) / of_pairs.sum(1)
     return percentile_interval(draws, 0.95, len(kinds)), "phone"

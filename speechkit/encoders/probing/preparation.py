@@ -18,9 +18,9 @@ from speechkit.runtime import item_seed
 
 MANIFESTS = ("speech_manifest", "speakers_manifest", "commands_manifest")
 MARKS = re.compile(r"(_[BIES])?\d*(_[BIES])?$")
-"""Place in the word and stress at the end of a phone, as ``IY0_E``."""
+"""Word position and stress at the end of a phone, as in ``IY0_E``."""
 MIN_UTTERANCES = 5
-"""Of a speaker who is to be identified."""
+"""Minimum number for each speaker in speaker identification."""
 
 
 class ProbeDataConfig(msgspec.Struct, frozen=True):
@@ -31,16 +31,16 @@ class ProbeDataConfig(msgspec.Struct, frozen=True):
         speakers_manifest: utterances of many speakers, for speaker identification; with phones in ``custom.phones``
             for phones too, and with texts for digits.
         commands_manifest: recordings with classes in ``custom``, for keywords, intents or digits.
-        command_labels: fields of ``custom`` with commas between them, dots for fields inside fields; a recording
-            without the field has the class "none".
-        digit_words: an utterance of ``speakers_manifest`` of nothing but these words is cut into digits.
-        test_speakers: speakers of ``speech_manifest`` to be judged by, with commas between them; else a share is drawn.
-        test_share: share of the speakers, or of each speaker's utterances, that is drawn.
-        folds: parts of the commands, each judged by a classifier that was trained on the others.
-        normalizer: of the texts.
-        max_train_seconds: most speech to train the heads on.
+        command_labels: comma-separated fields of ``custom``, with dots for nested fields; a recording without the
+            field has the class "none".
+        digit_words: utterances of ``speakers_manifest`` with only these words are cut into digits.
+        test_speakers: comma-separated test speakers of ``speech_manifest``; empty draws a share.
+        test_share: share of the speakers, or of each speaker's utterances, drawn for the test.
+        folds: cross-validation folds of the commands.
+        normalizer: text normalizer.
+        max_train_seconds: maximum amount of speech to train the heads on.
         max_seconds: longer utterances are dropped.
-        dev_utterances: training utterances whose words choose the layer.
+        dev_utterances: training utterances on whose words the layer is selected.
     """
 
     speech_manifest: Annotated[str | None, SHARED] = None
@@ -66,9 +66,7 @@ def prepare(context: Context) -> None:
     """
     config = context.config
     if all(getattr(config, name) is None for name in MANIFESTS):
-        raise ConfigError(
-            f"no recordings to probe with; give one or more of {', '.join(f'{m}=FILE' for m in MANIFESTS)}"
-        )
+        raise ConfigError(f"there are no recordings; give one or more of {', '.join(f'{m}=FILE' for m in MANIFESTS)}")
     audio: dict[str, Utterance] = {}
     items: list[ProbeItem] = []
 
@@ -124,13 +122,13 @@ def prepare(context: Context) -> None:
         if all(item.labels[field] == NO_LABEL for item in items if item.task == COMMANDS):
             raise ConfigError(
                 f"prepare.command_labels: no recording of {config.commands_manifest} has custom.{field}; "
-                "name fields that are there"
+                "name existing fields"
             )
     if not audio:
         given = ", ".join(str(getattr(config, name)) for name in MANIFESTS if getattr(config, name) is not None)
         raise UserError(
-            f"{given}: no recording is fit to probe with; give some of at most {config.max_seconds:g} s, with texts "
-            f"and speakers, or {MIN_UTTERANCES} of each speaker, or classes in custom"
+            f"{given}: no usable recording; give some of at most {config.max_seconds:g} s, with texts and speakers, or "
+            f"{MIN_UTTERANCES} of each speaker, or classes in custom"
         )
     context.write("audio.jsonl", audio.values())
     context.write("items.jsonl", items)
@@ -159,7 +157,7 @@ def _read_speech(context: Context, rows: Iterable[Utterance]) -> list[Utterance]
 def _by_speaker(
     rows: Sequence[Utterance], named: str, share: float, seed: int
 ) -> tuple[list[Utterance], list[Utterance]]:
-    """Rows to learn from in a drawn order, and those of the test speakers."""
+    """Training rows in random order, and those of the test speakers."""
     speakers = sorted({str(row.speaker) for row in rows}, key=lambda speaker: item_seed(seed, speaker))
     chosen = {name.strip() for name in named.split(",") if name.strip()}
     if chosen - set(speakers):
@@ -186,7 +184,7 @@ def _limited(context: Context, rows: Iterable[Utterance], seconds: float) -> lis
 
 
 def _speaker_items(context: Context, rows: Sequence[Utterance]) -> Iterator[ProbeItem]:
-    """A share of every speaker's utterances judges; the rest trains."""
+    """Items of speaker identification: a share of each speaker's utterances is the test, the rest training."""
     of_speaker: dict[str, list[Utterance]] = defaultdict(list)
     for row in rows:
         if row.speaker:
@@ -199,13 +197,13 @@ def _speaker_items(context: Context, rows: Sequence[Utterance]) -> Iterator[Prob
                 context.drop(row.id, "few_utterances", f"speaker {speaker} has {len(mine)}")
             continue
         mine.sort(key=lambda row: item_seed(context.seed, row.id))
-        judged = max(1, round(context.config.test_share * len(mine)))
+        test = max(1, round(context.config.test_share * len(mine)))
         for index, row in enumerate(mine):
-            yield ProbeItem(row.id, SPEAKERS, int(index >= judged), labels={"speaker": speaker}, speaker=speaker)
+            yield ProbeItem(row.id, SPEAKERS, int(index >= test), labels={"speaker": speaker}, speaker=speaker)
 
 
 def _digit_rows(context: Context, rows: Sequence[Utterance]) -> Iterator[Utterance]:
-    """Utterances that say nothing but digits."""
+    """Utterances that contain only digits."""
     from speechkit.text import get_normalizer
 
     normalizer = get_normalizer(context.config.normalizer)
@@ -218,7 +216,7 @@ def _digit_rows(context: Context, rows: Sequence[Utterance]) -> Iterator[Utteran
 
 
 def _phone_items(context: Context, rows: Sequence[Utterance]) -> Iterator[ProbeItem]:
-    """Canonical phones of unseen speakers; nothing where the manifest has none."""
+    """Items of phone recognition with test speakers apart; none if the manifest has no phones."""
     symbols = {row.id: _phones(row) for row in rows if row.speaker}
     with_phones = [row for row in rows if symbols.get(row.id)]
     if not with_phones:

@@ -1,4 +1,4 @@
-"""Acoustic word embeddings and the same-different task: do the distances tell pairs of one word from pairs of two?
+"""Acoustic word embeddings and the same-different task: detection of pairs of tokens of the same word.
 
 Sources: Carlin et al. 2011, Rapid evaluation of speech representations for spoken term discovery; Levin et al. 2013,
 Fixed-dimensional acoustic embeddings of variable-length segments in low-resource settings (downsampling).
@@ -32,9 +32,9 @@ class SameDifferentScore(msgspec.Struct, frozen=True):
 
 
 def embed_segment(segment: NDArray[Any], pooling: Pooling, frames: int = DOWNSAMPLED_FRAMES) -> Float:
-    """A segment (n, D) as one vector of length 1: its mean (D,), or ``frames`` places at equal distances (frames * D,).
+    """Unit vector of a segment (n, D): its mean (D,), or ``frames`` equally spaced frames (frames * D,).
 
-    Place i of the downsampled form is at (i + 1/2) / frames of the segment, between two frames by linear interpolation.
+    Frame i of the latter is interpolated linearly at (i + 1/2) / frames of the segment.
     """
     values = np.asarray(segment, np.float32)
     if values.ndim != 2 or not len(values):
@@ -42,10 +42,10 @@ def embed_segment(segment: NDArray[Any], pooling: Pooling, frames: int = DOWNSAM
     if pooling == "mean":
         vector = values.mean(0)
     else:
-        places = np.clip((np.arange(frames) + 0.5) / frames * len(values) - 0.5, 0, len(values) - 1)
-        before = np.floor(places).astype(np.int64)
+        positions = np.clip((np.arange(frames) + 0.5) / frames * len(values) - 0.5, 0, len(values) - 1)
+        before = np.floor(positions).astype(np.int64)
         after = np.minimum(before + 1, len(values) - 1)
-        share = (places - before)[:, None].astype(np.float32)
+        share = (positions - before)[:, None].astype(np.float32)
         vector = (values[before] * (1 - share) + values[after] * share).reshape(-1)
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)
 
@@ -53,9 +53,9 @@ def embed_segment(segment: NDArray[Any], pooling: Pooling, frames: int = DOWNSAM
 def average_precision(
     similarities: NDArray[np.floating[Any]], same: NDArray[np.bool_], weights: NDArray[np.floating[Any]] | None = None
 ) -> float:
-    """Area under precision over recall, pairs of one similarity taken together; NaN without a same pair.
+    """Area under the precision-recall curve, with ties as one threshold; NaN without a same pair.
 
-    Shapes: similarities, same and weights (pairs,); a weight is how often a pair counts.
+    Shapes: similarities, same and weights (pairs,); a weight is the multiplicity of a pair.
     """
     order, last = _ranking(similarities)
     counts = np.ones(len(order)) if weights is None else np.asarray(weights, np.float64)[order]
@@ -74,13 +74,13 @@ def same_different(
     """Average precision of cosine similarity over all pairs of tokens.
 
     Args:
-        embeddings: (K, E), one a token.
-        words: (K,) what each token says.
-        speakers: (K,) who says it; when given, same pairs of one speaker are left out, so that the score is across
-            speakers (SWDP of Carlin et al.).
-        confidence: covered share.
-        resamples: draws of K tokens with replacement; a pair counts as often as both tokens were drawn together.
-        seed: of the draws.
+        embeddings: (K, E) embedding of each token.
+        words: (K,) word of each token.
+        speakers: (K,) speaker of each token; if given, same pairs of one speaker are left out, so that the score is
+            across speakers (SWDP of Carlin et al.).
+        confidence: of the interval.
+        resamples: bootstrap resamples of tokens; a pair is weighted by the product of its tokens' multiplicities.
+        seed: of the bootstrap.
 
     Raises:
         UserError: if there is no same pair or no different pair.
@@ -96,19 +96,20 @@ def same_different(
         first, second, same = first[kept], second[kept], same[kept]
     if same.all() or not same.any():
         raise UserError(
-            f"{count} tokens make {int(same.sum())} same and {int((~same).sum())} different pairs; take more"
+            f"{count} tokens form {int(same.sum())} same and {int((~same).sum())} different pairs; give more tokens"
         )
     similarities = (unit @ unit.T)[first, second]
     order, last = _ranking(similarities)
     first, second, ordered = first[order], second[order], same[order]
     generator = np.random.default_rng(seed)
-    drawn = np.empty(resamples)
-    for draw in range(resamples):
-        times = generator.multinomial(count, np.full(count, 1 / count))
-        drawn[draw] = _precision((times[first] * times[second]).astype(np.float64), ordered, last)
-    usable = drawn[np.isfinite(drawn)]
+    precisions = np.empty(resamples)
+    for number in range(resamples):
+        multiplicity = generator.multinomial(count, np.full(count, 1 / count))
+        weights = (multiplicity[first] * multiplicity[second]).astype(np.float64)
+        precisions[number] = _precision(weights, ordered, last)
+    usable = precisions[np.isfinite(precisions)]
     if not len(usable):
-        raise UserError(f"{count} tokens are too few for an interval: no draw holds a same pair; take more")
+        raise UserError(f"{count} tokens are too few for an interval; give more tokens")
     return SameDifferentScore(
         _precision(np.ones(len(order)), ordered, last),
         percentile_interval(usable, confidence, count),
@@ -119,7 +120,7 @@ def same_different(
 
 
 def _ranking(similarities: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs from the most similar on, and the last place of each group of equals."""
+    """Pairs by descending similarity, and the index of the last of each group of ties."""
     order = np.argsort(-similarities, kind="stable")
     ranked = similarities[order]
     return order, np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)

@@ -93,8 +93,8 @@ def test_nothing_to_learn_from_is_the_users_to_mend(manifests, tmp_path):
     write_manifest(train.parent / "lost.jsonl", damaged(next(iter(read_manifest(train))), train.parent))
     (train.parent / "empty.jsonl").write_text("")
     for name, sentence in (
-        ("lost", r"lost\.jsonl: none of 6 recordings is usable; the first, gone: unreadable_audio: "),
-        ("empty", r"empty\.jsonl: none of 0 recordings is usable; give a manifest with rows"),
+        ("lost", r"lost\.jsonl: none of 6 recordings can be learnt from; the first one, gone: unreadable_audio: "),
+        ("empty", r"empty\.jsonl: none of 0 recordings can be learnt from; give a manifest with rows"),
     ):
         with pytest.raises(UserError, match=sentence):
             run(tmp_path, [f"train_manifest={train.parent / name}.jsonl", manifests[1]])
@@ -118,7 +118,7 @@ def test_a_sample_for_clusters_comes_from_few_recordings_and_targets_are_of_all(
     made = targets.Targets(outputs(recipe, tmp_path, "targets") / "targets.safetensors")
     assert made.clusters == 20
     assert all(len(made(item)) > 50 for item in range(6))
-    with pytest.raises(UserError, match=r"\d+ frames cannot make 500 clusters.*targets.sampled_frames higher"):
+    with pytest.raises(UserError, match=r"\d+ frames is too small for 500 clusters.*targets.sampled_frames higher"):
         run(tmp_path, manifests, "family=predictive", "targets.sampled_frames=60", "targets.clusters=500")
 
 
@@ -149,7 +149,7 @@ def test_what_is_missing_is_named(manifests, tmp_path):
     for family in ("contrastive", "predictive", "generative"):
         with pytest.raises(UserError, match=r"train\.init=/nowhere"):
             run(tmp_path, manifests, f"family={family}", "train.init=/nowhere")
-    with pytest.raises(UserError, match="cannot make 100000 clusters"):
+    with pytest.raises(UserError, match="too small for 100000 clusters"):
         run(tmp_path, manifests, "family=predictive", "targets.clusters=100000")
 
 

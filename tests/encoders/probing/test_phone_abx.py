@@ -102,7 +102,7 @@ def test_the_protocol_of_the_package_gives_the_same_figure(tmp_path):
 @needs_fastabx
 def test_tokens_without_a_triple_are_one_sentence():
     tokens, segments = planted("x", tokens=1)
-    for across, need in ((False, "says a phone twice"), (True, "two speakers who share a phone")):
+    for across, need in ((False, "a phone twice of one speaker"), (True, "a phone of two speakers")):
         with pytest.raises(UserError, match=need):
             phone_cells(tokens, segments, across=across)
 
@@ -164,7 +164,7 @@ def test_phones_have_the_contexts_that_they_touch_and_all_their_frames():
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="fastabx runs here")
 def test_an_older_python_is_told_what_is_needed():
     tokens, segments = planted("xyz")
-    with pytest.raises(MissingExtraError, match=r"needs fastabx, and that Python 3\.12.*"):
+    with pytest.raises(MissingExtraError, match=r"needs fastabx and Python 3\.12.*"):
         phone_cells(tokens, segments, across=False)
 
 

@@ -196,7 +196,7 @@ def test_what_cannot_be_read_or_measured_costs_nothing_else(manifests, tmp_path,
         (tmp_path / "out" / "probes.md").read_text(),
         (tmp_path / "out" / "probes.html").read_text(),
     ):
-        assert "mfcc: words ABX within speakers could not be measured: the tokens make no ABX triple" in told
+        assert "mfcc: words ABX within speakers could not be measured: the tokens form no ABX triple" in told
     drops = (outputs(recipe, tmp_path, "features") / "drops.jsonl").read_text().splitlines()
     assert [(json.loads(line)["id"], json.loads(line)["reason"]) for line in drops] == [
         ("commands/gone", "unreadable_audio")
@@ -210,7 +210,7 @@ def test_nothing_to_probe_with_is_the_users_to_mend(manifests, tmp_path, capsys)
     write_manifest(manifests / "lost.jsonl", lost)
     write_manifest(manifests / "alike.jsonl", [msgspec.structs.replace(row, custom={"intent": "a"}) for row in rows])
     for name, labels, sentence in (
-        ("empty", "slots.first", "no recording is fit to probe with"),
+        ("empty", "slots.first", "no usable recording"),
         ("lost", "slots.first", "none of 3 recordings could be encoded"),
         ("alike", "intent", "nothing could be measured: commands: "),
     ):
