@@ -24,7 +24,7 @@ from speechkit.io.hashing import digest_obj
 WINDOW_SECONDS = 30.0
 CONTEXT_SECONDS = 5.0
 """Window and context in seconds for files, streams and manifest rows; audio no longer than their sum is not cut."""
-GROUP_SECONDS, MOST_PADDED = 16.0, 1.1
+GROUP_SECONDS, MAX_LENGTH_RATIO = 16.0, 1.1
 """On a CPU, maximum seconds of speech per batch, and maximum ratio of the longest to the shortest item: small matrix
 products are slow, and so is padding."""
 
@@ -65,8 +65,8 @@ class Encoder:
                 raise ConfigError(f"{name}: its layers differ in width; choose one of them instead of layer_weights")
             if len(layer_weights) != len(model.dims):
                 raise ConfigError(
-                    f"{name}: {len(layer_weights)} layer_weights; give {len(model.dims)} weights, beginning with layer "
-                    "0, the input of the first"
+                    f"{name}: there are {len(layer_weights)} layer_weights; give {len(model.dims)}, beginning with "
+                    "layer 0, the input of the first"
                 )
             self._weights = torch.tensor(layer_weights, dtype=torch.float32)
             rounded = [round(float(weight), 6) for weight in layer_weights]
@@ -79,12 +79,12 @@ class Encoder:
             AudioError: if a waveform is not one-dimensional or holds NaN or infinity, with its index in the batch.
         """
         weights = self._weights
-        answers = []
+        frames = []
         # Only one layer is copied from the device; all would be many times as large.
         for states in self._states(checked(waveforms), LAST if weights is None else ALL):
             chosen = states[0] if weights is None else torch.tensordot(weights, states, dims=1)
-            answers.append(np.asarray(chosen.numpy(), np.float32))
-        return answers
+            frames.append(np.asarray(chosen.numpy(), np.float32))
+        return frames
 
     def encode_layers(self, waveform: Float) -> Float:
         """The input of the first layer and the output of every layer: (L + 1, T, D).
@@ -96,31 +96,31 @@ class Encoder:
     def _states(self, waveforms: list[Float], layers: slice) -> list[Tensor]:
         """The requested layers of each waveform (layers, T, D), float32; T is 0 for those shorter than a frame."""
         empty = torch.zeros(len(self.model.dims[layers]), 0, self.spec.dim)
-        answers = [empty] * len(waveforms)
+        result = [empty] * len(waveforms)
         half = self._half
         autocast = torch.autocast(self.device.split(":")[0], half) if half is not None else nullcontext()
-        for some in self._together(waveforms):
-            ready = [torch.from_numpy(self.model.prepare(waveforms[index])) for index in some]
-            lengths = torch.tensor([len(waveform) for waveform in ready])
-            inputs = torch.nn.utils.rnn.pad_sequence(ready, batch_first=True)
+        for indices in self._batches(waveforms):
+            prepared = [torch.from_numpy(self.model.prepare(waveforms[index])) for index in indices]
+            lengths = torch.tensor([len(waveform) for waveform in prepared])
+            inputs = torch.nn.utils.rnn.pad_sequence(prepared, batch_first=True)
             with torch.inference_mode(), autocast:
                 states, frames = self.model(inputs, lengths, layers)
-            for row, (index, count) in enumerate(zip(some, frames.tolist(), strict=True)):
+            for row, (index, count) in enumerate(zip(indices, frames.tolist(), strict=True)):
                 items = [fitted(state[row, :count], self.spec.dim) for state in states]
-                answers[index] = torch.stack(items).float().cpu()
-        return answers
+                result[index] = torch.stack(items).float().cpu()
+        return result
 
-    def _together(self, waveforms: list[Float]) -> list[list[int]]:
+    def _batches(self, waveforms: list[Float]) -> list[list[int]]:
         """Batches of waveform indices: all together, or on a CPU by length; without those shorter than a frame."""
         sizes = {index: len(waveform) for index, waveform in enumerate(waveforms) if self.num_frames(len(waveform))}
         if self.device != "cpu":
             return [list(sizes)] if sizes else []
         groups: list[list[int]] = []
-        most = GROUP_SECONDS * self.spec.sample_rate
+        max_samples = GROUP_SECONDS * self.spec.sample_rate
         for index in sorted(sizes, key=sizes.__getitem__):
             size = sizes[index]
             group = groups[-1] if groups else []
-            if group and size <= MOST_PADDED * sizes[group[0]] and (len(group) + 1) * size <= most:
+            if group and size <= MAX_LENGTH_RATIO * sizes[group[0]] and (len(group) + 1) * size <= max_samples:
                 group.append(index)
             else:
                 groups.append([index])
@@ -148,8 +148,8 @@ class Encoder:
         window, context = round(window_seconds * rate), round(context_seconds * rate)
         if window < 1 or context < 0:
             raise ConfigError(
-                f"windows of {window_seconds:g} s with {context_seconds:g} s of context; give a window of a frame or "
-                "more, and no negative context"
+                f"the window is {window_seconds:g} s and the context {context_seconds:g} s; give a window of at least "
+                "a frame and a context of at least 0"
             )
         if most is not None and window + 2 * context > most:
             context = min(context, most // 6)
@@ -195,18 +195,18 @@ class Encoder:
         """Windows with their context, and the range of their frames to keep; an empty one if there are no frames."""
         hop = self.spec.hop
         window, context = (frames * hop for frames in self._plan(window_seconds, context_seconds))
-        behind = context + self.model.overlap
-        held, before, begun = np.zeros(0, np.float32), 0, False
+        after = context + self.model.overlap
+        buffer, before, yielded = np.zeros(0, np.float32), 0, False
         for block in blocks:
-            held = np.concatenate([held, np.asarray(block, np.float32)])
-            while len(held) > before + window + behind:
-                yield held[: before + window + behind], before // hop, (before + window) // hop
-                begun = True
+            buffer = np.concatenate([buffer, np.asarray(block, np.float32)])
+            while len(buffer) > before + window + after:
+                yield buffer[: before + window + after], before // hop, (before + window) // hop
+                yielded = True
                 kept = min(context, before + window)
-                held, before = held[before + window - kept :], kept
-        frames = self.num_frames(len(held))
-        if frames > before // hop or not begun:
-            yield held, before // hop, frames
+                buffer, before = buffer[before + window - kept :], kept
+        frames = self.num_frames(len(buffer))
+        if frames > before // hop or not yielded:
+            yield buffer, before // hop, frames
 
 
 def window_deviation(encoder: Encoder, path: str | Path, whole: Float) -> tuple[float, float]:
@@ -217,7 +217,9 @@ def window_deviation(encoder: Encoder, path: str | Path, whole: Float) -> tuple[
     """
     windowed = np.concatenate(list(encoder.encode_long(path)))
     if windowed.shape != whole.shape:
-        raise AudioError(f"{path}: {len(windowed)} frames by windows and {len(whole)} at once; decode it again")
+        raise AudioError(
+            f"{path}: {len(windowed)} frames in windows and {len(whole)} at once differ; decode the recording again"
+        )
     error = float(np.linalg.norm(windowed - whole) / max(float(np.linalg.norm(whole)), 1e-12))
     norms = np.linalg.norm(windowed, axis=1) * np.linalg.norm(whole, axis=1)
     cosine = (windowed * whole).sum(1) / np.maximum(norms, 1e-12)
@@ -236,12 +238,12 @@ def checked(waveforms: Sequence[Float]) -> list[Float]:
     Raises:
         AudioError: naming the first that is not.
     """
-    ready = []
-    for place, waveform in enumerate(waveforms):
+    items = []
+    for index, waveform in enumerate(waveforms):
         item = np.asarray(waveform, np.float32)
         if item.ndim != 1:
-            raise AudioError(f"waveform {place} has shape {item.shape}; an encoder takes one channel, shape (samples,)")
+            raise AudioError(f"waveform {index} has shape {item.shape}; give one channel, shape (samples,)")
         if not np.isfinite(item).all():
-            raise AudioError(f"waveform {place} has NaN or infinity; fix or remove the recording")
-        ready.append(item)
-    return ready
+            raise AudioError(f"waveform {index} has NaN or infinity; fix or remove the recording")
+        items.append(item)
+    return items

@@ -17,7 +17,7 @@ def truncate_layers(encoder: Any, layer: int, norm_name: str | None) -> None:
 
     Args:
         encoder: has ``layers``.
-        layer: how many to keep, 0 to all.
+        layer: number of layers to keep, 0 to all.
         norm_name: the final norm; it is removed with the last layer.
     """
     if layer < len(encoder.layers):
@@ -43,14 +43,14 @@ def capture_hidden_states(encoder: Any) -> Iterator[list[Tensor]]:
     """Inside the block, calls of a transformer append the input of its first layer and the output of each layer."""
     states: list[Tensor] = []
 
-    def enters(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+    def append_input(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         states.append(inputs[0] if inputs else named["hidden_states"])
 
-    def leaves(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+    def append_output(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
         states.append(output[0] if isinstance(output, tuple) else output)
 
-    hooks = [encoder.layers[0].register_forward_pre_hook(enters, with_kwargs=True)]
-    hooks += [layer.register_forward_hook(leaves) for layer in encoder.layers]
+    hooks = [encoder.layers[0].register_forward_pre_hook(append_input, with_kwargs=True)]
+    hooks += [layer.register_forward_hook(append_output) for layer in encoder.layers]
     try:
         yield states
     finally:

@@ -13,7 +13,7 @@ from speechkit.io.layout import MAX_SAMPLE_RATE
 STOCK = ", stock padding"
 """Suffix of ``normalization`` in old specs of ``compat`` encoders."""
 
-MOST_VALUES = 1 << 20
+MAX_WIDTH = 1 << 20
 """Upper bound of the frame width, to limit memory for hostile files."""
 
 
@@ -36,7 +36,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weights: str
     layer: str
     normalization: str
-    dim: Annotated[int, msgspec.Meta(ge=1, le=MOST_VALUES)]
+    dim: Annotated[int, msgspec.Meta(ge=1, le=MAX_WIDTH)]
     sample_rate: Annotated[int, msgspec.Meta(ge=1, le=MAX_SAMPLE_RATE)] = 16_000
     hop: Annotated[int, msgspec.Meta(ge=1, le=MAX_SAMPLE_RATE)] = 320
     compat: bool | msgspec.UnsetType = msgspec.UNSET
@@ -52,7 +52,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.sample_rate / self.hop
 
     def require_rates(self, what: str, frame_rate: float | None = None, sample_rate: int = 16_000) -> None:
-        """Refuse an encoder with unsupported rates.
+        """Check that the encoder has supported rates.
 
         Args:
             what: consumer of the frames, such as "segmenters".
@@ -63,14 +63,17 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             UserError: naming both rates.
         """
         if self.sample_rate != sample_rate:
-            raise UserError(f"{self.model} takes audio at {self.sample_rate} Hz; {what} give it {sample_rate} Hz")
+            raise UserError(
+                f"{self.model} takes audio at {self.sample_rate} Hz and {what} use {sample_rate} Hz; choose another"
+            )
         if frame_rate is not None and self.frame_rate != frame_rate:
             raise UserError(
-                f"{self.model} gives {self.frame_rate:g} frames per second; {what} take {frame_rate:g}; choose another"
+                f"{self.model} gives {self.frame_rate:g} frames per second and {what} need {frame_rate:g}; choose "
+                "another encoder"
             )
 
     def require(self, other: EncoderSpec, what: str) -> None:
-        """Refuse features of another encoder.
+        """Check that features are of this encoder and layer.
 
         Args:
             other: spec of the given features.
@@ -80,11 +83,12 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             UserError: naming both encoders, and the first difference.
         """
         for field in ("weights", "layer", "normalization", "compat", "dim", "sample_rate", "hop"):
-            wanted, given = getattr(self, field) or False, getattr(other, field) or False
-            if wanted != given:
+            expected, actual = getattr(self, field) or False, getattr(other, field) or False
+            if expected != actual:
                 raise UserError(
                     f"{what} was made with {self.model} layer {self.layer}, the features come from {other.model} layer "
-                    f"{other.layer}: {field} is {wanted!r} there and {given!r} here; use features of the same encoder"
+                    f"{other.layer}: {field} is {expected!r} there and {actual!r} here; "
+                    "use features of the same encoder"
                 )
 
 

@@ -103,15 +103,15 @@ def train(
     def elapsed() -> float:
         return seconds_before + time.monotonic() - began
 
-    def any_process(answer: bool) -> bool:
-        """Whether it is true in any process: all must leave the loop at the same step."""
+    def any_process(condition: bool) -> bool:
+        """Whether a condition holds in any process: all must leave the loop at the same step."""
         if world == 1:
-            return answer
-        return bool(accelerator.reduce(torch.tensor(float(answer), device=accelerator.device), "sum") > 0)
+            return condition
+        return bool(accelerator.reduce(torch.tensor(float(condition), device=accelerator.device), "sum") > 0)
 
     def finished() -> bool:
-        late = config.max_minutes is not None and elapsed() >= 60 * config.max_minutes
-        return state.step >= config.steps or any_process(late or (stopping is not None and stopping.should_stop))
+        timed_out = config.max_minutes is not None and elapsed() >= 60 * config.max_minutes
+        return state.step >= config.steps or any_process(timed_out or (stopping is not None and stopping.should_stop))
 
     def add(name: str, value: float) -> None:
         sums[name] = sums.get(name, 0.0) + value
@@ -214,12 +214,12 @@ class _Learner:
     """
 
     def __init__(self, number: int, turn: Turn, prefix: str, network: nn.Module, rates: Sequence[float], config: Any):
-        learning = {id(parameter) for group in turn.groups for parameter in group}
-        self.parameters = [parameter for parameter in network.parameters() if id(parameter) in learning]
-        if len(self.parameters) != len(learning):
+        trained = {id(parameter) for group in turn.groups for parameter in group}
+        self.parameters = [parameter for parameter in network.parameters() if id(parameter) in trained]
+        if len(self.parameters) != len(trained):
             raise ValueError("a group has parameters outside the objective's network")
         self._constants = [
-            parameter for parameter in network.parameters() if parameter.requires_grad and id(parameter) not in learning
+            parameter for parameter in network.parameters() if parameter.requires_grad and id(parameter) not in trained
         ]
         self.optimizer: Any = torch.optim.AdamW(
             [{"params": group, "lr": 0.0} for group in turn.groups], betas=turn.betas, weight_decay=config.weight_decay
@@ -281,7 +281,9 @@ class _Loss(nn.Module):
 def _learners(objective: Objective, config: TrainingConfig) -> list[_Learner]:
     counts = [len(turn.groups) for turn in objective.turns]
     if sum(counts) != len(config.learning_rates):
-        raise ConfigError(f"{len(config.learning_rates)} learning_rates for {sum(counts)} groups of parameters")
+        raise ConfigError(
+            f"there are {len(config.learning_rates)} learning_rates for {sum(counts)} parameter groups; give one each"
+        )
     learners = []
     for number, turn in enumerate(objective.turns):
         prefix = f"{turn.name}_" if len(counts) > 1 else ""
@@ -296,12 +298,12 @@ def _line(step: int, values: dict[str, float]) -> str:
 
 def _same_settings(stored: dict[str, Any], current: dict[str, Any], checkpoint: Path) -> None:
     """Require equal settings, except for the intervals of logging, evaluation and saving."""
-    free = {"log_every", "evaluate_every", "save_every", "keep_checkpoints"}
+    ignored = {"log_every", "evaluate_every", "save_every", "keep_checkpoints"}
     names = sorted(
         name
         for name in set(stored) | set(current)
-        if name not in free and msgspec.json.encode(stored.get(name)) != msgspec.json.encode(current.get(name))
+        if name not in ignored and msgspec.json.encode(stored.get(name)) != msgspec.json.encode(current.get(name))
     )
     if names:
-        shown = ", ".join(f"{name} {stored.get(name)} there and {current.get(name)} here" for name in names)
-        raise UserError(f"{checkpoint}: was made with other settings ({shown}); use another folder")
+        differences = ", ".join(f"{name} {stored.get(name)} there and {current.get(name)} here" for name in names)
+        raise UserError(f"{checkpoint}: was made with other settings ({differences}); use another folder")

@@ -41,12 +41,12 @@ RATES = (20, 25, 50)
 def test_a_batch_gives_what_each_item_gives_alone_at_every_rate_and_on_both_grids(
     load, family, rate, compat, monkeypatch
 ):
-    monkeypatch.setattr(encoder_module, "MOST_PADDED", 1e9)  # all of them in one padded batch
+    monkeypatch.setattr(encoder_module, "MAX_LENGTH_RATIO", 1e9)  # all of them in one padded batch
     encoder = load(family, rate, compat=compat)
     hop = 16_000 // rate
     assert (encoder.spec.hop, encoder.spec.frame_rate) == (hop, rate)
     items = noise(16_000, 9_000, 3_333, 2 * hop, hop, hop - 1)
-    assert len(encoder._together(items)) == 1
+    assert len(encoder._batches(items)) == 1
     together = encoder.encode_batch(items)
     for item, found in zip(items, together, strict=True):
         assert found.shape == (encoder.num_frames(len(item)), encoder.spec.dim)
@@ -96,7 +96,7 @@ def test_files_streams_and_waveforms_follow_one_plan(load, family, compat, tmp_p
     # A window that hears all of the rest gives the frames of the whole to rounding: grids do not shift.
     aligned = np.concatenate(list(encoder.stream([waveform], 3, 7)))
     assert np.abs(aligned[:150] - encoder.encode(waveform)[:150]).mean() < 0.1
-    with pytest.raises(ConfigError, match="give a window of a frame or more"):
+    with pytest.raises(ConfigError, match="give a window of at least a frame"):
         list(encoder.stream([waveform], 0, 1))
 
 
@@ -115,8 +115,8 @@ def test_on_a_processor_waveforms_of_like_length_go_together_and_results_keep_th
     encoder = load("hubert")
     lengths = (16_000, 3_000, 15_500, 100, 3_100, 9_000, 15_000)
     items = noise(*lengths)
-    assert encoder._together(items) == [[1, 4], [5], [6, 2, 0]]
-    assert encoder._together(noise(*[16_000] * 20)) == [[*range(16)], [*range(16, 20)]]
+    assert encoder._batches(items) == [[1, 4], [5], [6, 2, 0]]
+    assert encoder._batches(noise(*[16_000] * 20)) == [[*range(16)], [*range(16, 20)]]
     for item, found in zip(items, encoder.encode_batch(items), strict=True):
         np.testing.assert_allclose(found, encoder.encode(item), atol=1e-5)
 

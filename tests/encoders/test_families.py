@@ -123,7 +123,7 @@ def test_hop_and_receptive_field_come_from_the_checkpoint(slow_checkpoint, tmp_p
     assert sum(map(len, encoder.stream([long], 2, 1))) == len(long) // 640
     write_audio(tmp_path / "long.wav", 0.1 * long, 16_000)
     assert sum(map(len, encoder.encode_long(tmp_path / "long.wav", 2, 1))) == len(long) // 640
-    with pytest.raises(UserError, match="gives 25 frames per second; segmenters take 50"):
+    with pytest.raises(UserError, match="gives 25 frames per second and segmenters need 50"):
         encoder.spec.require_rates("segmenters", 50)
 
 

@@ -1,8 +1,8 @@
-"""What acoustic BPE saves a model of units at equal compute: bits a second against the number of tokens. Torch-free.
+"""Effect of acoustic BPE on unit models at equal compute: bits per second by vocabulary size. Torch-free.
 
-Merges lose nothing, so that bits a second of all vocabularies are bits of the same units. Compute is equal in
-positions: every network reads as many rows of as many tokens. Longer tokens are more speech in each, which is what
-merges are for; tables of embeddings grow with the vocabulary, which the numbers of weights show.
+Merges are lossless, so bits per second of all vocabularies refer to the same units. Compute is equal in positions: all
+networks process the same number of rows of the same number of tokens. Longer tokens cover more speech per position;
+embedding tables grow with the vocabulary, as the numbers of parameters show.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class TokenizationConfig(msgspec.Struct, frozen=True):
-    """Which vocabularies, and the model of each.
+    """Vocabularies and the models trained for each.
 
     Attributes:
-        vocabularies: tokens that acoustic BPE makes; 0 is the units as they are.
-        ngram_order: of the n-gram of tokens beside each network.
-        unit_model: the network, without durations, because tokens of another vocabulary last otherwise.
+        vocabularies: sizes of acoustic BPE vocabularies; 0 uses the units as tokens.
+        ngram_order: of the token n-gram for comparison.
+        unit_model: the network, without durations, which are not comparable between vocabularies.
     """
 
     vocabularies: tuple[Count, ...] = (0, 200, 500, 1000)
@@ -45,16 +45,16 @@ class TokenizationConfig(msgspec.Struct, frozen=True):
 
 
 class TokenizationCell(msgspec.Struct, frozen=True):
-    """One vocabulary and one model.
+    """Results of one model with one vocabulary.
 
     Attributes:
-        vocabulary: tokens.
-        model: ``network`` or its n-gram.
-        costs: of the test's units, in tokens.
-        tokens_per_second: of the test.
-        steps: of training.
-        step_seconds: of the processor a step.
-        seconds_seen: of speech in training, repetitions counted.
+        vocabulary: number of tokens.
+        model: ``network`` or the name of the n-gram.
+        costs: of the test set.
+        tokens_per_second: of the test set.
+        steps: training steps.
+        step_seconds: CPU seconds per step.
+        seconds_seen: seconds of training speech processed, repetitions included.
     """
 
     vocabulary: int
@@ -78,7 +78,7 @@ def tokenization_cells(
     device: str,
     should_stop: Callable[[], bool],
 ) -> list[TokenizationCell] | None:
-    """The n-gram and the network of one vocabulary; None if it was stopped before."""
+    """Train and evaluate the n-gram and the network of one vocabulary; None if stopped before the end."""
     import time
 
     import torch
@@ -112,16 +112,16 @@ def tokenization_cells(
         return None
     seconds = (time.process_time() - began) / settings.loop.steps
     costs = list(network_costs(network, test))
-    weights = sum(each.numel() for each in network.parameters())
-    # What a batch holds on average: rows are full but for their ends.
+    weights = sum(weight.numel() for weight in network.parameters())
+    # Mean number of targets of a batch; rows are not completely full.
     batches = UnitBatches(train, network.vocabulary, settings.context, settings.rows, settings.mixture)
-    several = [batches[number] for number in range(8)]
-    foreseen = sum(int((each["targets"] >= 0).sum()) for each in several) / len(several)
-    spoken = sum(sum(row.durations) for row in train) / units.frames_per_second
+    first_batches = [batches[number] for number in range(8)]
+    targets = sum(int((batch["targets"] >= 0).sum()) for batch in first_batches) / len(first_batches)
+    train_seconds = sum(sum(row.durations) for row in train) / units.frames_per_second
     cells.append(
         TokenizationCell(
             tokens.clusters, "network", summarize("network", costs, speakers, weights), rate, settings.loop.steps,
-            seconds, settings.loop.steps * foreseen / batches.tokens * spoken,
+            seconds, settings.loop.steps * targets / batches.tokens * train_seconds,
         )
     )  # fmt: skip
     return cells
