@@ -92,31 +92,31 @@ class Encode(Worker):
             dtype=config.compute,
             compat=getattr(config, "compat", False),
         )
-        self.together = 1 if device == "cpu" else config.batch_size
+        self.batch_size = 1 if device == "cpu" else config.batch_size
 
     def process(self, batch: list[Utterance]) -> list[Value | Drop | list[Value | Drop]]:
         """A record with its frames and the encoder's spec for each layer, or the reason for dropping it."""
         from speechkit.data.audio import read_waveform
 
-        answers: list[Value | Drop | list[Value | Drop] | None] = [None] * len(batch)
+        results: list[Value | Drop | list[Value | Drop] | None] = [None] * len(batch)
         waveforms: dict[int, Float] = {}
         rate = self.encoder.spec.sample_rate
         for index, row in enumerate(batch):
             try:
                 waveforms[index] = read_waveform(row, self.inputs[manifest_name(row)], sample_rate=rate)
             except AudioError as error:
-                answers[index] = Drop("unreadable_audio", str(error))
+                results[index] = Drop("unreadable_audio", str(error))
         if self.layers is not None:
             for index, waveform in waveforms.items():
-                answers[index] = self._layers(batch[index], self.encoder.encode_layers(waveform), self.layers)
-            return [answer for answer in answers if answer is not None]
-        # Batches of similar length waste little; results do not depend on the batch.
+                results[index] = self._layers(batch[index], self.encoder.encode_layers(waveform), self.layers)
+            return [result for result in results if result is not None]
+        # Batches of similar length need little padding; results do not depend on the batch.
         order = sorted(waveforms, key=lambda index: len(waveforms[index]))
-        for begin in range(0, len(order), self.together):
-            some = order[begin : begin + self.together]
-            for index, frames in zip(some, self._encode([waveforms[i] for i in some]), strict=True):
-                answers[index] = self._row(batch[index], frames)
-        return [answer for answer in answers if answer is not None]
+        for begin in range(0, len(order), self.batch_size):
+            indices = order[begin : begin + self.batch_size]
+            for index, frames in zip(indices, self._encode([waveforms[i] for i in indices]), strict=True):
+                results[index] = self._row(batch[index], frames)
+        return [result for result in results if result is not None]
 
     def _encode(self, waveforms: list[Float]) -> list[Float]:
         if max(map(len, waveforms)) > self.encoder.most_at_once():
@@ -199,7 +199,7 @@ def encode_layers(context: Context) -> None:
         context.output("features"), encoder, waveforms(), context.config.dtype, leave_out, windows=False
     )
     if not written:
-        raise UserError(f"none of {len(rows)} recordings could be encoded; the first one, {reasons[0]}")
+        raise UserError(f"none of {len(rows)} recordings could be encoded ({reasons[0]}); replace the recordings")
     if reasons:
         context.say(f"left out {len(reasons)} of {len(rows)} recordings; drops.jsonl says why")
 
@@ -230,11 +230,11 @@ def write_layers(
     Raises:
         UserError: for such an item without ``leave_out``.
     """
-    wanted = list(range(encoder.num_layers + 1) if layers is None else layers)
+    stored = list(range(encoder.num_layers + 1) if layers is None else layers)
     count = 0
-    with FeatureWriter(folder, layers_spec(encoder.spec, wanted), dtype) as writer:
+    with FeatureWriter(folder, layers_spec(encoder.spec, stored), dtype) as writer:
         for name, waveform in items:
-            frames = encode_frames(encoder, waveform, wanted, windows=windows)
+            frames = encode_frames(encoder, waveform, stored, windows=windows)
             unfit = why_unfit(frames, dtype) if leave_out is not None and len(frames) else None
             if unfit is not None and leave_out is not None:
                 leave_out(name, *unfit)

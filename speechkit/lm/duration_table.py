@@ -32,17 +32,15 @@ class DurationTable:
             np.add.at(counts, (np.asarray(row.units), np.minimum(durations, bins) - 1), 1)
             excess += int(np.maximum(durations - bins, 0).sum())
             long += int((durations >= bins).sum())
-        together = (counts.sum(0) + 1) / (counts.sum() + bins)
-        kinds = (counts > 0).sum(1, keepdims=True)
-        self._logp = np.log(
-            (counts + np.maximum(kinds, 1) * together) / (counts.sum(1, keepdims=True) + np.maximum(kinds, 1))
-        )
+        overall = (counts.sum(0) + 1) / (counts.sum() + bins)
+        distinct = np.maximum((counts > 0).sum(1, keepdims=True), 1)
+        self._logp = np.log((counts + distinct * overall) / (counts.sum(1, keepdims=True) + distinct))
         self._bins = bins
         self._longer = (excess + 1) / (excess + long + 2)
 
     def nats(self, units: Sequence[int], durations: Sequence[int]) -> float:
         """Negative log-likelihood in nats of the durations of a unit sequence."""
-        lasting = np.asarray(durations)
-        tail = np.maximum(lasting - self._bins, 0) * np.log(self._longer) + np.log1p(-self._longer)
-        known = self._logp[np.asarray(units, np.int64), np.minimum(lasting, self._bins) - 1]
-        return float(-known.sum() - tail[lasting >= self._bins].sum())
+        frames = np.asarray(durations)
+        tail = np.maximum(frames - self._bins, 0) * np.log(self._longer) + np.log1p(-self._longer)
+        logp = self._logp[np.asarray(units, np.int64), np.minimum(frames, self._bins) - 1]
+        return float(-logp.sum() - tail[frames >= self._bins].sum())

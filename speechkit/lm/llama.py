@@ -26,7 +26,7 @@ NAMES = {
     "mixer_norm": "input_layernorm",
     "feed_norm": "post_attention_layernorm",
 }
-"""Parts of a layer here and there."""
+"""Names of a layer's weights in our models and in Llama."""
 
 
 def export_llama(model: UnitModel, folder: str | Path, *, half: bool = False) -> None:
@@ -67,8 +67,8 @@ def llama_config(model: UnitModel) -> dict[str, Any]:
     ):
         kinds = sorted({layer.mixer for layer in stack.layers})
         raise UserError(
-            f"a stack of {', '.join(kinds)} is no Llama, whose layers are equal: rotary attention without a window, "
-            "and a feed-forward; save the model as it is"
+            f"a stack of {', '.join(kinds)} cannot be exported as Llama, whose layers are all rotary attention without "
+            "a window and a feed-forward network; save the model in its own format"
         )
     return {
         "architectures": ["LlamaForCausalLM"],
@@ -102,13 +102,13 @@ def _plain(layer: AttentionConfig) -> AttentionConfig:
 
 def llama_weights(model: UnitModel) -> dict[str, Tensor]:
     """The weights under Llama's names."""
-    found: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         if name.startswith("stack.layers."):
             number, _, rest = name.removeprefix("stack.layers.").partition(".")
             part, _, kind = rest.rpartition(".")
-            found[f"model.layers.{number}.{NAMES[part]}.{kind}"] = value
-    found["model.embed_tokens.weight"] = model.embedding.weight
-    found["model.norm.weight"] = model.stack.norm.weight
-    found["lm_head.weight"] = model.head.weight
-    return found
+            weights[f"model.layers.{number}.{NAMES[part]}.{kind}"] = value
+    weights["model.embed_tokens.weight"] = model.embedding.weight
+    weights["model.norm.weight"] = model.stack.norm.weight
+    weights["lm_head.weight"] = model.head.weight
+    return weights

@@ -11,11 +11,11 @@ from speechkit.units.acoustic_bpe import AcousticBpe
 from speechkit.units.quantizers import UnitSet
 
 PROTOCOL = (
-    "Bits are sums over all units of the test recordings, each foreseen from those before it in its recording, and "
-    "over the end of each recording; the first follows the boundary. A network sees at least half its context before "
-    "a unit, if there is so much. "
-    "Seconds are those of the frames that the units stand for. With durations: p(durations | units) is added. "
-    "Intervals: 95 %, bootstrap over speakers where they are named, else over recordings."
+    "Bits are summed over all units of the test recordings, each predicted from those before it in its recording, and "
+    "over the end of each recording; the first unit follows the boundary. A network sees at least half its context "
+    "before a unit, where the recording has as much. Seconds are those of the frames that the units cover. With "
+    "durations: p(durations | units) is added. "
+    "Intervals: 95 %, bootstrap over speakers where they are known, else over recordings."
 )
 
 

@@ -64,7 +64,7 @@ class NgramTable:
         if word in self._names:
             return self._names[word]
         if not word.isdecimal() or int(word) >= self.units:
-            raise UserError(f"{source}: the word {word[:40]!r} is no unit below {self.units}; give an n-gram of units")
+            raise UserError(f"{source}: {word[:40]!r} is not a unit below {self.units}; give an n-gram of units")
         return int(word)
 
     @property
@@ -106,9 +106,9 @@ class NgramTable:
         contexts = []
         for row, (sequence, length) in enumerate(zip(tokens.tolist(), lengths.tolist(), strict=True)):
             context: Context = ()
-            for place, token in enumerate(sequence[:length]):
+            for position, token in enumerate(sequence[:length]):
                 context = self._after(context, token)
-                logp[row, place] = self._row(context)
+                logp[row, position] = self._row(context)
             contexts.append(context)
         return logp, self._state(contexts)
 

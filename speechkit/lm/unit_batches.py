@@ -46,24 +46,24 @@ class UnitBatches:
         seed: int = 0,
     ):
         if not sequences:
-            raise UserError("there are no units to learn from; give at least one recording")
+            raise UserError("there are no units to train on; give at least one recording")
         if mixture is not None and mixture.infill and not vocabulary.spans:
-            raise ConfigError("infill is above 0 and spans is 0; give the model marks for spans, or no infill")
+            raise ConfigError("infill is above 0 and the model has no mask tokens; set spans above 0 or infill to 0")
         for row in sequences:
             vocabulary.check(row.id, row.units, row.codebook)
         self._vocabulary, self._mixture, self._seed = vocabulary, mixture, seed
         self._pieces = [piece for row in sequences for piece in _pieces(row, vocabulary, context)]
-        # A sequence with cut-out spans also holds its marks.
+        # An infilling sequence also contains the mask tokens.
         marks = 1 + 3 * vocabulary.spans if mixture is not None and mixture.infill else 0
         self._capacity = context + marks
         self._packed = PackedRows(
-            [len(each.window.tokens) + marks for each in self._pieces], self._capacity, rows, seed
+            [len(piece.window.tokens) + marks for piece in self._pieces], self._capacity, rows, seed
         )
 
     @property
     def tokens(self) -> int:
         """Positions per epoch that have a target."""
-        return sum(int((each.window.targets != IGNORED).sum()) for each in self._pieces)
+        return sum(int((piece.window.targets != IGNORED).sum()) for piece in self._pieces)
 
     def __getitem__(self, number: int) -> Batch:
         """Batch ``number``."""
@@ -117,32 +117,31 @@ class UnitBatches:
 class _Piece:
     """A window of a sequence with the durations of its input tokens."""
 
-    def __init__(self, window: Window, lasting: Sequence[int], whole: bool):
+    def __init__(self, window: Window, durations: Sequence[int], whole: bool):
         self.window, self.whole = window, whole
-        # Place 0 is the boundary, which has no duration; durations of the overlap are counted in the previous window.
-        own = np.concatenate([[0], lasting, [0]])
-        read = own[window.positions]
+        # Position 0 is the boundary, which has no duration; durations of the overlap belong to the previous window.
+        padded_durations = np.concatenate([[0], durations, [0]])
         new = window.targets != IGNORED
-        self.durations: list[int] = np.where(new, read, 0).tolist()
-        self.before: list[int] = own[np.maximum(window.positions - 1, 0)].tolist()
+        self.durations: list[int] = np.where(new, padded_durations[window.positions], 0).tolist()
+        self.before: list[int] = padded_durations[np.maximum(window.positions - 1, 0)].tolist()
 
 
 def _pieces(row: UnitSequence, vocabulary: UnitVocabulary, context: int) -> list[_Piece]:
     tokens = [vocabulary.boundary, *row.units, vocabulary.boundary]
-    found = list(windows(tokens, context))
-    return [_Piece(each, row.durations, len(found) == 1) for each in found]
+    cut = list(windows(tokens, context))
+    return [_Piece(window, row.durations, len(cut) == 1) for window in cut]
 
 
 def sequence_windows(row: UnitSequence, vocabulary: UnitVocabulary, context: int, overlap: int) -> list[Batch]:
     """Scoring windows of one sequence, as batches of one row; every unit, duration and end is counted once."""
     tokens = [vocabulary.boundary, *row.units, vocabulary.boundary]
-    pieces = [_Piece(each, row.durations, False) for each in windows(tokens, context, overlap)]
+    pieces = [_Piece(window, row.durations, False) for window in windows(tokens, context, overlap)]
     return [
         {
-            "tokens": torch.from_numpy(each.window.tokens)[None],
-            "targets": torch.from_numpy(each.window.targets)[None],
-            "durations": torch.tensor([each.durations]),
-            "durations_before": torch.tensor([each.before]),
+            "tokens": torch.from_numpy(piece.window.tokens)[None],
+            "targets": torch.from_numpy(piece.window.targets)[None],
+            "durations": torch.tensor([piece.durations]),
+            "durations_before": torch.tensor([piece.before]),
         }
-        for each in pieces
+        for piece in pieces
     ]

@@ -43,7 +43,7 @@ class UnitVocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def mask(self, number: int) -> int:
         """Mask token of span ``number``, counted from 0."""
         if not 0 <= number < self.spans:
-            raise ValueError(f"span {number} of {self.spans}")
+            raise ValueError(f"there is no span {number}; the model supports {self.spans} spans")
         return self.units.clusters + 3 + number
 
     @property
@@ -52,7 +52,7 @@ class UnitVocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.units.clusters + (3 + self.spans if self.spans else 1)
 
     def check(self, name: str, units: Sequence[int], codebook: str) -> None:
-        """Refuse units outside this vocabulary.
+        """Check that units are of this vocabulary.
 
         Raises:
             UserError: if they have another codebook, are empty, or one is out of range, naming the recording.

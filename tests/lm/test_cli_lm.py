@@ -210,7 +210,7 @@ def test_bad_input_is_one_sentence(folder, tmp_path, capsys):
     model = str(folder / "model")
     other = UnitSequence("a", [1, 2], [1, 1], "another-codebook")
     write_sequences([tmp_path / "other.jsonl"], [[other]])
-    assert "is of the codebook another-code, not of" in refused(
+    assert "is of the codebook another-code, not " in refused(
         ["lm", "score", model, str(tmp_path / "other.jsonl")], capsys
     )
     strange = UnitSequence("a", [1, 6], [1, 1], BOOK.spec.digest)
@@ -235,7 +235,7 @@ def test_bad_input_is_one_sentence(folder, tmp_path, capsys):
     )
     assert "choose aaren, attention" in refused(training(folder, "mixed", "--layer", "rwkv"), capsys)
     assert "do not support prefixes" in refused(training(folder, "none", "--layer", "lstm", "--prefix", "0.5"), capsys)
-    assert "is no Llama" in refused(
+    assert "cannot be exported as Llama" in refused(
         training(folder, "none", "--layer", "lstm", "--llama", str(tmp_path / "twin")), capsys
     )
     assert "--tree is" in refused(["lm", "sample", model, "--draft", str(folder / "unigram"), "--tree", "two"], capsys)

@@ -54,7 +54,7 @@ def test_non_words_are_no_words_and_neither_length_nor_neighbours_tell_them():
 
 
 def test_words_that_are_too_rare_are_refused_in_a_sentence():
-    with pytest.raises(UserError, match="stands 2 times"):
+    with pytest.raises(UserError, match="occurs 2 times"):
         word_pairs(dict.fromkeys(lexicon(), 1), lexicon(), 3, np.random.default_rng(0))
 
 

@@ -74,7 +74,9 @@ def test_the_log_probability_of_a_sample_is_that_of_its_tokens():
         assert found.ended or len(found.tokens) == 8
 
 
-@pytest.mark.parametrize(("prompts", "message"), [([[]], "no token"), ([], "no token"), ([[5, 6]], "unit 6 is out")])
+@pytest.mark.parametrize(
+    ("prompts", "message"), [([[]], "a prompt is empty"), ([], "a prompt is empty"), ([[5, 6]], "unit 6 is out")]
+)
 def test_prompts_that_say_nothing_or_strange_units_are_refused(prompts, message):
     with pytest.raises(UserError, match=message):
         sample(unit_trigram(), prompts, SamplingConfig(), [np.random.default_rng(0)] * len(prompts))

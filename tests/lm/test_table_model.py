@@ -27,7 +27,7 @@ def test_a_sequence_costs_what_the_ngram_says(order):
 
 
 def test_words_that_are_no_units_are_refused():
-    with pytest.raises(UserError, match="'hello' is no unit below 6"):
+    with pytest.raises(UserError, match="'hello' is not a unit below 6"):
         NgramTable(estimate([["0", "hello"]], 2)[0], UNITS)
-    with pytest.raises(UserError, match="'7' is no unit below 6"):
+    with pytest.raises(UserError, match="'7' is not a unit below 6"):
         NgramTable(estimate([["0", "7"]], 2)[0], UNITS)

@@ -168,7 +168,7 @@ def test_recordings_that_cannot_be_learnt_are_named(row, message):
 
 
 def test_infill_without_marks_and_no_recordings_are_refused():
-    with pytest.raises(ConfigError, match="give the model marks"):
+    with pytest.raises(ConfigError, match="model has no mask tokens"):
         UnitBatches(speech(), PLAIN, 40, 2, MixtureConfig(infill=0.5))
-    with pytest.raises(UserError, match="no units to learn from"):
+    with pytest.raises(UserError, match="no units to train on"):
         UnitBatches([], PLAIN, 40, 2)

@@ -59,7 +59,7 @@ def test_the_exported_llama_gives_the_same_probabilities(tmp_path, options):
 
 @pytest.mark.parametrize("layer", ["lstm", "windowed attention"])
 def test_what_is_no_llama_is_not_called_one(tmp_path, layer):
-    with pytest.raises(UserError, match="is no Llama"):
+    with pytest.raises(UserError, match="cannot be exported as Llama"):
         export_llama(unit_model(layer), tmp_path)
 
 

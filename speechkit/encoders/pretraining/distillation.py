@@ -47,8 +47,8 @@ def take_over_layers(student: Any, encoder: Any) -> None:
 class Distillation(nn.Module):
     """A student, and the mean and deviation of every dimension of the teacher's states.
 
-    Whisper's states have a few dimensions that are hundreds of times larger than the rest; in standardised units each
-    counts the same.
+    Whisper's states have a few dimensions that are hundreds of times larger than the rest; standardisation gives all
+    dimensions the same weight.
     """
 
     means: Tensor
@@ -68,12 +68,12 @@ class Distillation(nn.Module):
 
     @property
     def teacher(self) -> WhisperTeacher:
-        """What the student learns from; it is no part of this module's weights."""
+        """The teacher; its weights are not part of this module."""
         return self._teacher[0]
 
     @torch.no_grad()
     def standardise(self, batches: Iterable[dict[str, Tensor]]) -> None:
-        """Measure the teacher's states on some batches."""
+        """Measure mean and deviation of the teacher's states on batches."""
         sums = torch.zeros_like(self.means, dtype=torch.float64)
         squares, count = torch.zeros_like(sums), 0
         for batch in batches:
@@ -87,11 +87,11 @@ class Distillation(nn.Module):
         mean = sums / count
         self.means.copy_(mean)
         deviations = (squares / count - mean.square()).clamp_min(0).sqrt()
-        # A dimension that hardly moves says little; dividing by its own deviation would make it count the most.
+        # Nearly constant dimensions carry little information; their deviation is floored, so as not to amplify them.
         self.deviations.copy_(deviations.maximum(0.3 * deviations.median(dim=1, keepdim=True).values))
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> list[Tensor]:
-        """The student's states at the teacher's places: (B, S), samples (B,) to layers + 1 of (B, T, D)."""
+        """The student's states for comparison with the teacher's: (B, S), samples (B,) to layers + 1 of (B, T, D)."""
         with capture_outputs(self.student.network.feature_projection) as projected:
             states, _ = self.student(waveforms, lengths)
         return [projected[0][0], *states[1:]]
@@ -103,9 +103,9 @@ class DistillationObjective:
     Args:
         encoder: a transformers ``WhisperEncoder``, from `read_whisper_encoder`.
         student: a ``Wav2Vec2Model`` with layers of the encoder's shape.
-        batches: some to measure the teacher's states on.
-        layers: which states to learn; 0 is the input of the first layer.
-        take_over: start from the teacher's layers; false for a student that is one already.
+        batches: on which the statistics of the teacher's states are measured.
+        layers: states to regress; 0 is the input of the first layer.
+        take_over: whether to initialise the student with the teacher's layers; false to continue training.
     """
 
     def __init__(
@@ -122,23 +122,23 @@ class DistillationObjective:
         self.network.standardise(batches)
 
     def groups(self) -> list[list[nn.Parameter]]:
-        """The convolutional front, then the transformer."""
+        """The convolutional front end, then the transformer."""
         front: list[nn.Parameter] = []
-        taken: list[nn.Parameter] = []
+        transformer: list[nn.Parameter] = []
         for name, value in self.network.named_parameters():
             (
-                taken
+                transformer
                 if name.startswith(("student.network.encoder.layers", "student.network.encoder.layer_norm"))
                 else front
             ).append(value)
-        return [front, taken]
+        return [front, transformer]
 
     def prepare(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
-        """Nothing to add: the teacher answers during the step."""
+        """The batch unchanged; the teacher is computed within the step."""
         return batch
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        """Over all real frames."""
+        """Mean smooth L1 loss of the layers over all frames without padding."""
         inner: Any = getattr(model, "module", model)
         targets = inner.teacher.to(batch["clean"].device)(batch["clean"], batch["lengths"])
         states = model(batch["inputs"], batch["lengths"])
@@ -147,12 +147,12 @@ class DistillationObjective:
         losses = {}
         for layer in inner.layers:
             mean, deviation = inner.means[layer], inner.deviations[layer]
-            wanted = (targets[layer][inside].float() - mean) / deviation
-            found = (states[layer][inside].float() - mean) / deviation
-            losses[f"layer_{layer}"] = F.smooth_l1_loss(found, wanted)
+            target = (targets[layer][inside].float() - mean) / deviation
+            predicted = (states[layer][inside].float() - mean) / deviation
+            losses[f"layer_{layer}"] = F.smooth_l1_loss(predicted, target)
         loss = torch.stack(list(losses.values())).mean()
         return loss, {name: float(value.detach()) for name, value in losses.items()}
 
     def save(self, folder: Path, half: bool = False) -> None:
-        """The student alone."""
+        """Save the student."""
         self.network.student.save(folder, half)

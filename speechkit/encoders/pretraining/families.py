@@ -1,4 +1,4 @@
-"""The families of pre-training by name: their settings, and each with a new network or one to go on from."""
+"""Families of self-supervised pre-training: their settings, and objectives with a new or an existing encoder."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from speechkit.errors import ConfigError, UserError
 Family = Literal["contrastive", "predictive", "generative", "distilled"]
 STANDARDISING_BATCHES = 20
 HEADS = ("quantizer.", "project_hid.", "project_q.")
-"""Of the contrastive family, beside its encoder."""
+"""Prefixes of the weights that the contrastive family has beside its encoder."""
 
 
 class FamilyConfig(msgspec.Struct, frozen=True):
-    """A family and its encoder.
+    """Settings of a family and its encoder.
 
     Attributes:
-        family: which.
+        family: name of the family.
         size: of a new encoder.
-        init: an encoder to go on from.
-        teacher: of the distilled family, a Whisper model: hub id, folder, or a CTranslate2 ``model.bin``.
-        teacher_layers: of the distilled family, the layers that are learnt.
-        mask_start_share: of the contrastive and predictive families, as ``mask_span``.
-        mask_span: frames.
-        seen_weight: of the predictive family: what the frames weigh that are not masked.
-        feature_gradient: what gradients of the convolutions are multiplied by.
-        feature_penalty: what the mean square of their output weighs.
-        layer_drop: share of layers left out of a step.
+        init: encoder to continue from: hub id or folder.
+        teacher: distilled: Whisper model by hub id, folder, or a CTranslate2 ``model.bin``.
+        teacher_layers: distilled: layers of the teacher that are regressed.
+        mask_start_share: contrastive and predictive: share of frames that begin a masked span.
+        mask_span: contrastive and predictive: frames of a masked span.
+        seen_weight: predictive: weight of the loss on unmasked frames.
+        feature_gradient: factor of the gradients of the convolutions.
+        feature_penalty: weight of the mean square of their output.
+        layer_drop: probability of skipping a layer in a step.
         dropout: of the transformer.
-        codebooks: of the contrastive family, as all of these: how many,
-        codes: of each,
-        negatives: of each masked frame,
-        diversity: the weight of an even use of codes,
-        equal_negatives: counts negatives with the target's codes.
-        ahead: of the generative family: frames.
+        codebooks: contrastive: number of codebooks.
+        codes: contrastive: codes of each codebook.
+        negatives: contrastive: negatives of each masked frame.
+        diversity: contrastive: weight of the diversity loss.
+        equal_negatives: contrastive: whether negatives with the target's codes are kept.
+        ahead: generative: frames predicted in advance.
     """
 
     family: Family = "predictive"
@@ -61,16 +61,16 @@ class FamilyConfig(msgspec.Struct, frozen=True):
 
 
 def make_family(config: FamilyConfig, batches: Callable[[int], Any], targets: Path, seed: int) -> Any:
-    """The chosen family.
+    """The objective of the configured family.
 
     Args:
-        config: which, and how.
-        batches: `WaveformBatches`, on which the distilled one measures its teacher.
-        targets: a file of `speechkit.encoders.pretraining.targets`, for the predictive one.
+        config: settings of the family.
+        batches: `WaveformBatches`, on which distillation measures the teacher's statistics.
+        targets: file of `speechkit.encoders.pretraining.targets`, for the predictive family.
         seed: of masks and negatives.
 
     Raises:
-        ConfigError: if the teacher is not given, or an encoder to go on from is none of the family.
+        ConfigError: if the teacher is missing, or ``init`` is not an encoder of the family.
     """
     if config.family == "distilled":
         return distilled(config, batches)
@@ -124,7 +124,7 @@ def generative(config: FamilyConfig) -> Any:
         except UserError as error:
             raise ConfigError(f"train.init={config.init}: {error}") from error
         if kind != "speechkit-autoregressive":
-            raise ConfigError(f"train.init={config.init}: is no generative encoder; give the folder of one")
+            raise ConfigError(f"train.init={config.init}: is not a generative encoder; give the folder of one")
         return GenerativeObjective(AutoregressiveModel.from_pretrained(config.init))
     width = {"tiny": 32, "small": 512, "base": 1024}[config.size]
     return GenerativeObjective(AutoregressiveModel(AutoregressiveConfig(width=width, ahead=config.ahead)))
@@ -153,7 +153,7 @@ def contrastive(config: FamilyConfig, seed: int) -> Any:
 
 
 def new_encoder(config: FamilyConfig) -> Any:
-    """A ``Wav2Vec2Model``: new, or the one to go on from."""
+    """A ``Wav2Vec2Model``: new, or that of ``init``."""
     from transformers import Wav2Vec2Model
 
     from speechkit.encoders.pretraining.sizes import sized_config
@@ -164,7 +164,7 @@ def new_encoder(config: FamilyConfig) -> Any:
 
 
 def encoder_settings(config: FamilyConfig) -> dict[str, Any]:
-    """What the configuration of a wav2vec 2.0 takes from ours."""
+    """Settings passed to the configuration of a wav2vec 2.0 model."""
     return {
         "layerdrop": config.layer_drop,
         "hidden_dropout": config.dropout,
@@ -177,11 +177,11 @@ def encoder_settings(config: FamilyConfig) -> dict[str, Any]:
 
 
 def initial(network: Any, config: FamilyConfig, **settings: Any) -> Any:
-    """The encoder to go on from, as a transformers class, in single precision however it is stored."""
+    """The encoder of ``init`` as a transformers class, in single precision."""
     from speechkit.encoders.checkpoint import load_whole
     from speechkit.encoders.load import checkpoint_name
 
-    # The heads of a family are its own: an encoder that comes from another one has none.
+    # Encoders trained by another family lack the heads of this one.
     try:
         folder = checkpoint_name(str(config.init))
         model, _ = load_whole(network, folder, lambda key: not key.startswith(HEADS), **settings)

@@ -3,7 +3,7 @@
 Both published recipes scale the gradients of the convolutions down and penalise large outputs. Otherwise features
 become easy to predict instead of informative, and the codes collapse.
 
-Source: Baevski et al. 2020, appendix B (gradients times 0.1, an L2 penalty on what the convolutions give); the same in
+Source: Baevski et al. 2020, appendix B (gradients times 0.1, an L2 penalty on the output of the convolutions); same in
 Hsu et al. 2021.
 """
 
@@ -20,12 +20,12 @@ from speechkit.nn.masks import length_mask
 
 
 class FeatureRestraint:
-    """Scales the gradient that reaches an encoder's convolutions and tells how large their output is.
+    """Scales the gradient that reaches an encoder's convolutions and measures the size of their output.
 
     Args:
-        encoder: its convolutions get a hook.
-        gradient: what their gradients are multiplied by, above 0 to 1.
-        penalty: weight of the mean square of what they give, at least 0.
+        encoder: a hook is registered on its convolutions.
+        gradient: factor of their gradients, above 0 and at most 1.
+        penalty: weight of the mean square of their output, at least 0.
 
     Raises:
         ConfigError: if a number is out of its range.
@@ -33,9 +33,9 @@ class FeatureRestraint:
 
     def __init__(self, encoder: WaveformEncoder, gradient: float, penalty: float) -> None:
         if not 0 < gradient <= 1:
-            raise ConfigError(f"feature_gradient is {gradient}, it must lie above 0 and up to 1")
+            raise ConfigError(f"feature_gradient is {gradient}; give a value above 0 and at most 1")
         if penalty < 0:
-            raise ConfigError(f"feature_penalty is {penalty}, it must be at least 0")
+            raise ConfigError(f"feature_penalty is {penalty}; give a value of at least 0")
         self.penalty = penalty
         self._gradient = gradient
         self._last: Tensor | None = None
@@ -48,7 +48,7 @@ class FeatureRestraint:
         return features
 
     def mean_square(self, frames: Tensor) -> Tensor:
-        """Of what the last batch's convolutions gave (B, D, T), over the frames (B,) of its items."""
+        """Mean square of the convolutions' output (B, D, T) in the last batch, over the frames (B,) of its items."""
         if self._last is None:
             return torch.zeros((), device=frames.device)
         features, self._last = self._last.float(), None

@@ -1,8 +1,8 @@
-"""Symbols in order from a frozen encoder: learned layer weights, a small head, CTC.
+"""CTC probe of a frozen encoder: learned layer weights and a small head.
 
-With ``hidden`` 0 the head is one linear layer on each frame, as SUPERB reads phones; otherwise a bidirectional LSTM of
-that width stands before it, as SUPERB recognises speech (Yang et al. 2021), smaller so that it trains in minutes on a
-processor.
+With ``hidden`` 0 the head is a linear layer on each frame, as for phones in SUPERB; otherwise it has a bidirectional
+LSTM of that width, as for speech recognition in SUPERB (Yang et al. 2021), but small enough to train in minutes on a
+CPU.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class CtcProbeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class CtcItem:
-    """An utterance: the id of its features, how many frames it has, and what is said."""
+    """An utterance: id of its features, number of frames, and its transcript as symbols."""
 
     id: str
     frames: int
@@ -63,7 +63,7 @@ class CtcProbe(nn.Module):
         self.output = nn.Linear(2 * hidden if hidden else dim, len(symbols) + 1)
 
     def forward(self, layers: Tensor, lengths: Tensor) -> Tensor:
-        """Log-probabilities; frames behind an item's length are of no meaning."""
+        """Log-probabilities; those after the end of an item are undefined."""
         x: Tensor = self.mixture((layers - self.mean) / self.deviation)  # (B, T, D)
         if self.recurrent is not None:
             packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
@@ -78,7 +78,7 @@ class CtcProbe(nn.Module):
 
 
 def frames_needed(symbols: Sequence[str]) -> int:
-    """Frames that CTC needs: one a symbol, and a blank between equal neighbours."""
+    """Minimum number of frames for CTC: one per symbol, and a blank between equal neighbours."""
     return len(symbols) + sum(a == b for a, b in pairwise(symbols))
 
 
@@ -92,10 +92,10 @@ def train_ctc_probe(
     device: str = "cpu",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CtcProbe:
-    """Train the head; the same items and seed give the same head on a processor.
+    """Train the head; deterministic on a CPU for given items and seed.
 
     Args:
-        items: with at least the frames that their symbols need.
+        items: training items, with at least `frames_needed` frames.
         read: all layers (L, T, D) of an item.
         statistics: mean and deviation (L, D) of the training frames.
         config: size and training.
@@ -107,7 +107,7 @@ def train_ctc_probe(
         UserError: if there is no item, or one is too short for its symbols.
     """
     if not items:
-        raise UserError("there is no utterance to train a CTC probe on; take more training speakers")
+        raise UserError("there are no utterances to train a CTC probe on; give more training speakers")
     for item in items:
         if not item.symbols or frames_needed(item.symbols) > item.frames:
             raise UserError(
@@ -119,7 +119,7 @@ def train_ctc_probe(
         torch.manual_seed(seed)
         probe = CtcProbe(symbols, *statistics, config.hidden)
     probe.to(device).train()
-    # Short with short: little padding. Batches are fixed, their order is drawn.
+    # Batches of similar length need little padding; they are fixed, and their order is random.
     ordered = sorted(items, key=lambda item: (item.frames, item.id))
     size = config.batch_utterances
     batches = [ordered[begin : begin + size] for begin in range(0, len(ordered), size)]
@@ -147,7 +147,7 @@ def train_ctc_probe(
 
 @torch.inference_mode()
 def read_symbols(probe: CtcProbe, layers: Float) -> list[str]:
-    """The best symbol of each frame of an item (L, T, D), repetitions and blanks taken away."""
+    """Greedy CTC decoding of an item (L, T, D)."""
     if not layers.shape[1]:
         return []
     stacked, lengths = _stacked([layers], str(next(probe.parameters()).device))

@@ -1,8 +1,8 @@
-"""Classes of whole recordings from a frozen encoder: pooled statistics, learned layer weights, a linear classifier.
+"""Linear probe of whole recordings from a frozen encoder: statistics pooling and learned layer weights.
 
-Each layer of an item becomes the mean and the standard deviation of its frames, so that features without a mean, such
-as log-mel frames after mean normalisation, are at no disadvantage. The classifier has no hidden layer and no random
-start: the same data gives the same answer.
+Each layer is pooled to the mean and standard deviation of its frames, so that features with a constant mean, such as
+mean-normalised log-mel frames, are not at a disadvantage. The classifier has no hidden layer and no random
+initialisation, so that it is deterministic.
 
 Sources: Yang et al. 2021, SUPERB (frozen encoder, weighted layers, linear classifier); Snyder et al. 2018, X-vectors
 (statistics pooling).
@@ -36,7 +36,7 @@ class PooledProbe:
     """A trained classifier.
 
     Shapes: mean and deviation (L, F) of the training items; layer_weights (L,), which add up to 1; weight (classes, F);
-    bias (classes,). ``penalty`` is the square penalty that was chosen.
+    bias (classes,). ``penalty`` is the selected L2 penalty.
     """
 
     classes: list[str]
@@ -57,38 +57,40 @@ class PooledProbe:
 def train_pooled_probe(
     features: Float, labels: Sequence[str], *, seed: int = 0, penalties: Sequence[float] = PENALTIES
 ) -> PooledProbe:
-    """Fit the classifier and the layer weights; the penalty is the one that does best on a held-out fifth.
+    """Fit the classifier and the layer weights; the penalty is selected on a held-out fifth.
 
     Args:
         features: (N, L, F) of `pool_statistics`.
         labels: (N,) class of each item.
-        seed: which items the fifth holds.
-        penalties: what to choose from; a single one is taken as it is.
+        seed: of the held-out fifth.
+        penalties: candidates.
 
     Raises:
         UserError: if there are fewer than two classes, or features are not finite.
     """
     classes = sorted(set(labels))
     if len(labels) != len(features):
-        raise UserError(f"{len(features)} items have {len(labels)} labels; give each item one")
+        raise UserError(f"there are {len(features)} items and {len(labels)} labels; give one label per item")
     if len(classes) < 2:
-        raise UserError(f"all {len(labels)} training items are of class {classes}; a probe needs two classes")
+        raise UserError(f"all {len(labels)} training items are of class {classes}; give at least two classes")
     if not np.isfinite(features).all():
-        raise UserError("pooled features hold NaN or infinity; compute them again in float32")
+        raise UserError("pooled features contain NaN or infinity; compute them again in float32")
     number = {name: index for index, name in enumerate(classes)}
     targets = np.array([number[label] for label in labels], np.int64)
-    chosen = penalties[0]
+    best = penalties[0]
     if len(penalties) > 1:
-        held = np.zeros(len(labels), bool)
-        held[np.random.default_rng(seed).permutation(len(labels))[: max(1, len(labels) // 5)]] = True
-        hits = []
+        held_out = np.zeros(len(labels), bool)
+        held_out[np.random.default_rng(seed).permutation(len(labels))[: max(1, len(labels) // 5)]] = True
+        correct = []
         for penalty in penalties:
-            probe = _fit(features[~held], targets[~held], classes, penalty)
-            guesses = probe.predict(features[held])
-            hits.append(sum(guess == classes[truth] for guess, truth in zip(guesses, targets[held], strict=True)))
-        # Of equally good penalties the largest: the simplest classifier.
-        chosen = max(zip(hits, penalties, strict=True))[1]
-    return _fit(features, targets, classes, chosen)
+            probe = _fit(features[~held_out], targets[~held_out], classes, penalty)
+            predicted = probe.predict(features[held_out])
+            correct.append(
+                sum(label == classes[truth] for label, truth in zip(predicted, targets[held_out], strict=True))
+            )
+        # The largest of equally good penalties, for the simplest classifier.
+        best = max(zip(correct, penalties, strict=True))[1]
+    return _fit(features, targets, classes, best)
 
 
 def _fit(features: Float, targets: NDArray[np.int64], classes: list[str], penalty: float) -> PooledProbe:
@@ -100,7 +102,7 @@ def _fit(features: Float, targets: NDArray[np.int64], classes: list[str], penalt
     deviation = features.std(0)
     deviation = np.where(deviation > 1e-5, deviation, 1).astype(np.float32)
     inputs = torch.from_numpy(((features - mean) / deviation).transpose(1, 0, 2).copy())  # (L, N, F)
-    wanted = torch.from_numpy(targets)
+    truth = torch.from_numpy(targets)
     mixture = LayerWeights(inputs.shape[0])
     weight = torch.zeros(len(classes), inputs.shape[2], requires_grad=True)
     bias = torch.zeros(len(classes), requires_grad=True)
@@ -110,7 +112,7 @@ def _fit(features: Float, targets: NDArray[np.int64], classes: list[str], penalt
     def loss_of() -> torch.Tensor:
         optimizer.zero_grad()
         scores = mixture(inputs) @ weight.T + bias
-        loss = torch.nn.functional.cross_entropy(scores, wanted) + penalty * weight.square().sum()
+        loss = torch.nn.functional.cross_entropy(scores, truth) + penalty * weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 

@@ -1,4 +1,4 @@
-"""The tasks of the benchmark on cached layers, each giving a score with its interval."""
+"""Probing tasks on cached layers; each returns a score with its interval."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from speechkit.metrics.error_rates import word_errors
 
 CHARACTERS, PHONES, SPEAKERS, COMMANDS, DIGITS = "characters", "phones", "speakers", "commands", "digits"
 MIN_SPEAKERS = 10
-"""With fewer test speakers than these, intervals are over utterances."""
+"""With fewer test speakers, intervals are over utterances."""
 
 
 class ProbeItem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -29,12 +29,12 @@ class ProbeItem(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         id: of its features.
         task: such as "characters".
-        fold: 0 is the test set of tasks with one; the others train.
-        symbols: what is said, for tasks that read symbols.
-        labels: field to class, for tasks that classify.
-        speaker: who says it, where that is known.
-        begin: first frame of a classified stretch.
-        end: one past its last frame; that of the utterance when absent.
+        fold: cross-validation fold; for tasks without cross-validation 0 is the test set.
+        symbols: transcript, for recognition tasks.
+        labels: field to class, for classification tasks.
+        speaker: its speaker, if known.
+        begin: first frame of the classified segment.
+        end: one past its last frame; None: the end of the utterance.
     """
 
     id: str
@@ -62,7 +62,7 @@ def probe_symbols(
 ) -> Score:
     """Error rate of a CTC head on the utterances of fold 0.
 
-    Training utterances with more symbols than CTC fits into their frames are left out and counted; test ones stay.
+    Training utterances with too few frames for CTC are left out and counted; test utterances are all kept.
     """
     from speechkit.encoders.probing.ctc_probe import (
         CtcItem,
@@ -72,12 +72,14 @@ def probe_symbols(
         train_ctc_probe,
     )
 
-    begun = time.process_time()
+    started = time.process_time()
     test = [item for item in items if item.fold == 0]
     train = [CtcItem(item.id, cache.frames(item.id), tuple(item.symbols)) for item in items if item.fold]
     fitting = [item for item in train if item.symbols and frames_needed(item.symbols) <= item.frames]
     if not test or not fitting:
-        raise UserError(f"{task}: {len(test)} test and {len(fitting)} training utterances; give at least one of each")
+        raise UserError(
+            f"{task}: there are {len(test)} test and {len(fitting)} training utterances; give at least one of each"
+        )
     probe = train_ctc_probe(
         fitting,
         cache.layers,
@@ -87,7 +89,7 @@ def probe_symbols(
         device=device,
         progress=progress,
     )
-    # One error count for all alphabets: symbols stand as words; a space between words is a symbol of its own.
+    # Symbols are scored as words, with "|" for the space, so that one function counts errors for all alphabets.
     references = {item.id: " ".join("|" if s == " " else s for s in item.symbols) for item in test}
     hypotheses = {
         item.id: " ".join("|" if s == " " else s for s in read_symbols(probe, cache.layers(item.id))) for item in test
@@ -95,7 +97,7 @@ def probe_symbols(
     counts = [utterance.counts for utterance in word_errors(references, hypotheses).utterances]
     errors = np.array([count.substitutions + count.deletions + count.insertions for count in counts], float)
     lengths = np.array([len(item.symbols) for item in test], float)
-    groups, unit = _units(test)
+    groups, unit = _bootstrap_groups(test)
     return Score(
         task=task,
         metric="error rate",
@@ -112,25 +114,25 @@ def probe_symbols(
             "training_left_out": len(train) - len(fitting),
             "hidden": hidden,
             "epochs": epochs,
-            "cpu_seconds": round(time.process_time() - begun, 1),
+            "cpu_seconds": round(time.process_time() - started, 1),
         },
     )
 
 
 def probe_labels(task: str, items: Sequence[ProbeItem], cache: FeatureStore, *, folds: int = 1, seed: int = 0) -> Score:
-    """Share of right classes of a linear classifier on pooled frames.
+    """Accuracy of a linear classifier on pooled frames.
 
-    Each of the folds 0 to ``folds - 1`` is tested in turn by a classifier that was trained on the others. With several
-    label fields there is a classifier for each, and every answer weighs the same.
+    Each of the folds 0 to ``folds - 1`` is tested in turn by a classifier trained on the others. With several label
+    fields there is one classifier for each, and all predictions are weighted equally.
     """
-    begun = time.process_time()
+    started = time.process_time()
     fields = list(dict.fromkeys(field for item in items for field in item.labels))
     if not fields or any(item.labels.keys() != set(fields) for item in items):
-        raise UserError(f"{task}: every item must have the same label fields; give each one a class")
+        raise UserError(f"{task}: all items must have the same label fields; give each item a class for each")
     pooled = np.stack([pool_statistics(cache.layers(item.id, item.begin, item.end)) for item in items])  # (N, L, 2 D)
     fold = np.array([item.fold for item in items])
-    tested = np.flatnonzero(fold < folds)
-    right = np.zeros(len(items))
+    test_items = np.flatnonzero(fold < folds)
+    correct = np.zeros(len(items))
     by_field: dict[str, float] = {}
     weights: list[Float] = []
     chances: list[float] = []
@@ -145,23 +147,23 @@ def probe_labels(task: str, items: Sequence[ProbeItem], cache: FeatureStore, *, 
                     f"{task}: fold {held} has {len(test)} test and {len(train)} training items; give more recordings"
                 )
             probe = train_pooled_probe(pooled[train], [labels[index] for index in train], seed=seed)
-            guesses = probe.predict(pooled[test])
-            hits[test] = [guess == labels[index] for guess, index in zip(guesses, test, strict=True)]
+            predicted = probe.predict(pooled[test])
+            hits[test] = [label == labels[index] for label, index in zip(predicted, test, strict=True)]
             weights.append(probe.layer_weights)
             common = Counter(labels[index] for index in train).most_common(1)[0][0]
             chances.append(float(np.mean([labels[index] == common for index in test])))
-        by_field[field] = float(hits[tested].mean())
-        right += hits
-    asked = np.full(len(tested), float(len(fields)))
-    groups, unit = _units([items[index] for index in tested.tolist()])
+        by_field[field] = float(hits[test_items].mean())
+        correct += hits
+    predictions = np.full(len(test_items), float(len(fields)))
+    groups, unit = _bootstrap_groups([items[index] for index in test_items.tolist()])
     return Score(
         task=task,
         metric="accuracy",
-        value=float(right[tested].sum() / asked.sum()),
-        interval=bootstrap_ratio(right[tested], asked, groups=groups, seed=seed),
+        value=float(correct[test_items].sum() / predictions.sum()),
+        interval=bootstrap_ratio(correct[test_items], predictions, groups=groups, seed=seed),
         unit=unit,
         higher_is_better=True,
-        items=len(tested),
+        items=len(test_items),
         chance=float(np.mean(chances)),
         layer_weights=[float(weight) for weight in np.mean(weights, axis=0)],
         details={
@@ -169,13 +171,13 @@ def probe_labels(task: str, items: Sequence[ProbeItem], cache: FeatureStore, *, 
             "accuracy": by_field,
             "training_items": int((fold >= folds).sum()) if folds == 1 else len(items) * (folds - 1) // folds,
             "folds": folds,
-            "cpu_seconds": round(time.process_time() - begun, 1),
+            "cpu_seconds": round(time.process_time() - started, 1),
         },
     )
 
 
-def _units(items: Sequence[ProbeItem]) -> tuple[list[str], str]:
-    """What is drawn for an interval: speakers where there are enough of them, else utterances."""
+def _bootstrap_groups(items: Sequence[ProbeItem]) -> tuple[list[str], str]:
+    """Groups for the bootstrap and their kind: speakers if there are enough, else utterances."""
     speakers = [item.speaker for item in items]
     if None not in speakers and len(set(speakers)) >= MIN_SPEAKERS:
         return [str(speaker) for speaker in speakers], "speaker"
