@@ -55,7 +55,7 @@ def load_whole(
 
     with readable(name, described), _silent():
         # Only safetensors: a pickle can run code. Shapes that differ are told by name below.
-        model, found = load_pretrained(
+        model, report = load_pretrained(
             network,
             name,
             use_safetensors=True,
@@ -64,16 +64,16 @@ def load_whole(
             output_loading_info=True,
             **options,
         )
-    of_other_shape = {key: (tuple(stored), tuple(wanted)) for key, stored, wanted in found["mismatched_keys"]}
+    of_other_shape = {key: (tuple(stored), tuple(expected)) for key, stored, expected in report["mismatched_keys"]}
     other = sorted(key for key in of_other_shape if not new_head or must_be_stored(key))
     if other:
-        key, (stored, wanted) = other[0], of_other_shape[other[0]]
+        key, (stored, expected) = other[0], of_other_shape[other[0]]
         more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
         raise UserError(
-            f"{name}: {key} has shape {stored} where config.json says {wanted}{more}; get the weights and config.json "
+            f"{name}: {key} has shape {stored} where config.json says {expected}{more}; get the weights and config.json "
             "of one checkpoint"
         )
-    missing = sorted({*found["missing_keys"], *of_other_shape})
+    missing = sorted({*report["missing_keys"], *of_other_shape})
     lost = [key for key in missing if must_be_stored(key)]
     if lost:
         more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""

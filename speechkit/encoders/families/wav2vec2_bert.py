@@ -33,13 +33,13 @@ class BertEncoder(TransformersEncoder):
         counts = self.frame_lengths(lengths.cpu())
         for item, count in zip(unpadded(waveforms, lengths), counts.tolist(), strict=True):
             # The edges are filled so that every hop has its windows, and no more; stock features are of the item as is.
-            made = self.extractor(
+            extracted = self.extractor(
                 item if self.spec.compat else np.pad(item[: count * self.hop], (edge, edge)),
                 sampling_rate=self.spec.sample_rate,
                 return_tensors="pt",
                 padding=bool(self.spec.compat),
             )
-            features.append(made["input_features"][0][:count])
+            features.append(extracted["input_features"][0][:count])
         inputs = torch.nn.utils.rnn.pad_sequence(features, batch_first=True).to(self.device)
         mask = length_mask(counts, inputs.shape[1]).long()
         return self.network(inputs, attention_mask=mask.to(self.device)).last_hidden_state, counts
@@ -54,7 +54,7 @@ class BertEncoder(TransformersEncoder):
         if not self.spec.compat:
             return super().frame_lengths(lengths)
         mels, stride = (lengths - WINDOW_SAMPLES) // STEP_SAMPLES + 1, self.hop // STEP_SAMPLES
-        # The extractor lays a frame behind an odd number of them, and leaves a rest out.
+        # The extractor pads an odd number of mel frames by one, and drops an incomplete last frame.
         return torch.minimum((mels + mels % 2) // stride, (mels - 2) // stride + 1).clamp(min=0)
 
 

@@ -83,13 +83,13 @@ class WhisperEncoder(TransformersEncoder):
 
     def _padded_to_the_positions(self, waveforms: Tensor, lengths: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Each item padded with silence to the maximum length, as in stock transformers."""
-        made = self.extractor(
+        extracted = self.extractor(
             unpadded(waveforms, lengths),
             sampling_rate=self.spec.sample_rate,
             return_tensors="pt",
             padding="max_length",
         )
-        last = self.network(made["input_features"].to(self.device)).last_hidden_state
+        last = self.network(extracted["input_features"].to(self.device)).last_hidden_state
         return last, frames.clamp(max=last.shape[1])
 
 

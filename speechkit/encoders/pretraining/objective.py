@@ -14,17 +14,17 @@ WaveformBatch = dict[str, Tensor]
 
 
 class Family(Protocol):
-    """A family of pre-training with its network: what a batch holds, what is minimised, what is kept."""
+    """A family of pre-training with its network: preparation of batches, loss and parameter groups."""
 
     @property
     def network(self) -> nn.Module:
-        """What is trained."""
+        """The trained network."""
 
     def groups(self) -> list[list[nn.Parameter]]:
         """Parameters by learning rate; two groups where some of them start from a teacher's."""
 
     def prepare(self, batch: WaveformBatch, number: int) -> WaveformBatch:
-        """A batch of `WaveformBatches` with what this family adds: masks, targets.
+        """A batch of `WaveformBatches` with the family's masks and targets.
 
         Depends only on its arguments, for exact resume.
         """
@@ -37,25 +37,27 @@ def pretraining(
     family: Family,
     batches: Callable[[int], WaveformBatch],
     save: Callable[[Path], None],
-    judged: Callable[[int], WaveformBatch],
-    judged_batches: int,
-    judge: Family | None = None,
+    held_out: Callable[[int], WaveformBatch],
+    held_out_batches: int,
+    evaluation: Family | None = None,
 ) -> Objective:
     """The objective of a family.
 
     Args:
-        family: what is learnt.
-        batches: `WaveformBatches` to learn from.
+        family: the family to train.
+        batches: training `WaveformBatches`.
         save: writes the encoder into a folder, as `load_encoder` reads it.
-        judged: held-out batches for evaluation.
-        judged_batches: number of these.
-        judge: of the same network, prepares the held-out batches where their targets are stored apart.
+        held_out: held-out batches for validation.
+        held_out_batches: number of these.
+        evaluation: family of the same network that prepares held-out batches, if their targets are stored separately.
     """
-    judge = judge or family
+    evaluation = evaluation or family
     return Objective(
         family.network,
         [Turn(family.loss, family.groups())],
         lambda number: family.prepare(batches(number), number),
-        mean_losses(judge.loss, [judge.prepare(judged(number), number) for number in range(judged_batches)]),
+        mean_losses(
+            evaluation.loss, [evaluation.prepare(held_out(number), number) for number in range(held_out_batches)]
+        ),
         save=save,
     )
