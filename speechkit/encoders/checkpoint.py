@@ -70,8 +70,8 @@ def load_whole(
         key, (stored, expected) = other[0], of_other_shape[other[0]]
         more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
         raise UserError(
-            f"{name}: {key} has shape {stored} where config.json says {expected}{more}; get the weights and config.json "
-            "of one checkpoint"
+            f"{name}: {key} has shape {stored} where config.json says {expected}{more}; get the weights and "
+            "config.json of one checkpoint"
         )
     missing = sorted({*report["missing_keys"], *of_other_shape})
     lost = [key for key in missing if must_be_stored(key)]
