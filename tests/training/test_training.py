@@ -203,7 +203,7 @@ def test_what_belongs_to_no_network_is_refused(tmp_path):
     objective = Objective(model(), [Turn(loss, [list(model().parameters())])], batch)
     with pytest.raises(ValueError, match="outside the objective's network"):
         run(tmp_path, objective=objective)
-    with pytest.raises(ConfigError, match="2 learning_rates for 1 group"):
+    with pytest.raises(ConfigError, match="2 learning_rates for 1 parameter group"):
         run(tmp_path, learning_rates=(1e-2, 1e-3))
 
 
