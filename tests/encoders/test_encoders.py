@@ -211,7 +211,7 @@ def test_silence_short_cuts_and_clipping_are_encoded_and_nonsense_is_refused(loa
 def test_what_cannot_be_loaded_is_refused_by_name(load, checkpoint, tmp_path):
     with pytest.raises(UserError, match="layers 0 to 3, not 4"):
         load("hubert", layer=4)
-    with pytest.raises(ConfigError, match="give 4 weights"):
+    with pytest.raises(ConfigError, match="give 4, beginning with layer 0"):
         load("hubert", layer_weights=[1.0])
     with pytest.raises(ConfigError, match="dtype"):
         load("hubert", dtype="int8")
