@@ -93,8 +93,8 @@ def test_nothing_to_learn_from_is_the_users_to_mend(manifests, tmp_path):
     write_manifest(train.parent / "lost.jsonl", damaged(next(iter(read_manifest(train))), train.parent))
     (train.parent / "empty.jsonl").write_text("")
     for name, sentence in (
-        ("lost", r"lost\.jsonl: none of 6 recordings can be learnt from; the first one, gone: unreadable_audio: "),
-        ("empty", r"empty\.jsonl: none of 0 recordings can be learnt from; give a manifest with rows"),
+        ("lost", r"lost\.jsonl: none of 6 recordings is usable; the first, gone: unreadable_audio: "),
+        ("empty", r"empty\.jsonl: none of 0 recordings is usable; give a manifest with rows"),
     ):
         with pytest.raises(UserError, match=sentence):
             run(tmp_path, [f"train_manifest={train.parent / name}.jsonl", manifests[1]])
