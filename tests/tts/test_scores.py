@@ -19,9 +19,9 @@ from speechkit.errors import AlignmentError, AudioError, MissingExtraError, User
 from speechkit.metrics.dnsmos import NoiseScores
 from speechkit.metrics.speakers import similarity, speaker_bounds
 from speechkit.report.tts_page import figures_table, markdown
+from speechkit.tts.pitch import pitch
 from speechkit.tts.scores.acoustics import AcousticDifference, compare, mel_cepstra, sounding, warping_path
 from speechkit.tts.scores.measuring import Measured, Misread, choose_measures
-from speechkit.tts.scores.pitch import pitch
 from speechkit.tts.scores.reading import ctc_log_likelihoods, misreadings, reading_evidence
 from speechkit.tts.scores.summary import RECORDINGS, BootstrapSettings, summarize
 

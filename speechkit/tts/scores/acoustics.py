@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from speechkit.errors import AudioError
 from speechkit.io.arrays import Float
 from speechkit.runtime.compiled import compiled
-from speechkit.tts.scores.pitch import pitch
+from speechkit.tts.pitch import pitch
 
 RATE = 16_000
 HOP_SAMPLES = 160

@@ -16,7 +16,8 @@ from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.io.arrays import Float
 from speechkit.nn.mel import MelSpectrogram
-from speechkit.tts.vocoder.config import MelInput, VocoderConfig
+from speechkit.tts.pitch import LOWEST, pitch
+from speechkit.tts.vocoder.config import MelInput, VocoderConfig, VocosConfig
 from speechkit.tts.vocoder.training_config import CropConfig
 
 Recording = tuple[Utterance, Path]
@@ -66,10 +67,14 @@ class CropBatches:
         self._stored = stored
         taken = vocoder.input
         self._mel = MelSpectrogram(taken.mel) if isinstance(taken, MelInput) else None
+        self._harmonic = isinstance(vocoder.generator, VocosConfig) and vocoder.generator.harmonics is not None
         self._chances = speaker_chances([row for row, _ in recordings], balance)
 
     def __call__(self, number: int) -> dict[str, Tensor]:
-        """``frames`` (B, T, D) or units (B, T), ``waveforms`` (B, S) and, with a speaker, ``references`` (B, R)."""
+        """``frames`` (B, T, D) or units (B, T), ``waveforms`` (B, S) and, with a speaker, ``references`` (B, R).
+
+        For a harmonic source also ``hertz`` and ``voiced``, (B, G) of the generator's frames.
+        """
         generator = np.random.default_rng([self._seed, number])
         chosen = generator.choice(len(self._recordings), self._crops.items, p=self._chances)
         items = [self._item(self._recordings[index], generator) for index in chosen]
@@ -95,6 +100,8 @@ class CropBatches:
             frames = mel[frame : frame + samples // self._mel.spec.hop_samples]
             waveform = fitted(piece[cut:], samples)
         item = {"frames": frames, "waveforms": torch.from_numpy(waveform)}
+        if self._harmonic:
+            item |= _crop_pitch(row, manifest, begin, crops.seconds, rate, self._vocoder.generator.samples_per_frame)
         if self._vocoder.speaker is not None:
             seconds, mel_rate = crops.reference_seconds, self._vocoder.speaker.mel.sample_rate
             latest = max(0.0, row.duration - seconds)
@@ -123,6 +130,19 @@ def speaker_chances(rows: Sequence[Utterance], balance: float) -> NDArray[np.flo
         seconds[name] = seconds.get(name, 0.0) + row.duration
     weights = np.array([row.duration * seconds[name] ** (balance - 1.0) for row, name in zip(rows, names, strict=True)])
     return np.asarray(weights / weights.sum(), np.float64)
+
+
+def _crop_pitch(row: Utterance, manifest: Path, begin: float, seconds: float, rate: int, hop: int) -> dict[str, Tensor]:
+    """Pitch of a crop at the generator's frames, interpolated where unvoiced, and which frames are voiced."""
+    before = min(2 * MARGIN_SECONDS, begin)
+    piece = _read(row, manifest, begin - before, before + seconds + 2 * MARGIN_SECONDS, rate)
+    measured = pitch(fitted(piece, round((before + seconds + 2 * MARGIN_SECONDS) * rate)), rate)
+    centres = (np.arange(round(seconds * rate) // hop) + 0.5) * hop / rate + before
+    positions = centres * 100 - 0.5  # measured frames are centred in hundredths of a second
+    voiced = measured[np.clip(np.rint(positions).astype(int), 0, len(measured) - 1)] > 0
+    known = np.flatnonzero(measured)
+    hertz = np.interp(positions, known, measured[known]) if len(known) else np.full(len(positions), LOWEST)
+    return {"hertz": torch.from_numpy(hertz.astype(np.float32)), "voiced": torch.from_numpy(voiced.astype(np.float32))}
 
 
 def _read(row: Utterance, manifest: Path, begin: float, seconds: float, sample_rate: int) -> Float:

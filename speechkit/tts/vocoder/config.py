@@ -116,6 +116,18 @@ def _said(other: object) -> str:
     return f"a {type(other).__name__}"
 
 
+class HarmonicConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Pitch predictor of a harmonic source.
+
+    Attributes:
+        inner: width between the pointwise layers of a block.
+        layers: ConvNeXt blocks, of the generator's width and kernel.
+    """
+
+    inner: Count = 256
+    layers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 3
+
+
 class VocosConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="vocos", tag_field="kind"):
     """ConvNeXt blocks at one frame rate and an inverse STFT.
 
@@ -128,6 +140,8 @@ class VocosConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
         hop_samples: from one frame to the next.
         mel_magnitudes: magnitudes begin from what the mel frames say of them, and the network only adds to their
             logarithm; for log-mel input.
+        harmonics: phases start from a pulse train at the pitch predicted for each frame, and from noise. Without it
+            the network learns phases alone, and after hours of training low voices still lose their pitch.
     """
 
     width: Count = 512
@@ -137,6 +151,7 @@ class VocosConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     fft_samples: Count = 640
     hop_samples: Count = 160
     mel_magnitudes: bool = True
+    harmonics: HarmonicConfig | None = None
 
     def __post_init__(self) -> None:
         fft, hop = self.fft_samples, self.hop_samples
@@ -154,7 +169,12 @@ class VocosConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     @property
     def context_frames(self) -> int:
         """The generator's frames on each side that a frame of samples depends on."""
-        return self.kernel // 2 * (self.layers + 1) + self.fft_samples // (2 * self.hop_samples)
+        neighbours = self.fft_samples // (2 * self.hop_samples)
+        context = self.kernel // 2 * (self.layers + 1) + neighbours
+        if self.harmonics is None:
+            return context
+        # Samples depend on the pitch of every frame that overlaps their windows, and of one frame beside those.
+        return max(context, self.kernel // 2 * (self.harmonics.layers + 1) + 2 * neighbours + 1)
 
 
 class HifiGanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hifigan", tag_field="kind"):

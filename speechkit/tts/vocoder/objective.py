@@ -18,6 +18,7 @@ from speechkit.nn.mel_spec import MelSpec
 from speechkit.training.objective import Batch, Objective, Turn, mean_losses
 from speechkit.tts.vocoder.config import MelInput
 from speechkit.tts.vocoder.discriminators import Discriminators
+from speechkit.tts.vocoder.harmonic_source import Pitch
 from speechkit.tts.vocoder.losses import (
     MelDistance,
     StftDistance,
@@ -64,14 +65,36 @@ class SpectralNetworks(nn.Module):
 
 
 def generated(vocoder: Vocoder, batch: Batch) -> Tensor:
-    """The waveforms (B, S) of a batch, by speakers of its references and with noise of torch's generator."""
+    """The waveforms (B, S) of a batch, by speakers of its references and with noise of torch's generator.
+
+    A harmonic source takes the pitch of the recording: pulses at a wrong pitch give no useful gradient.
+    """
+    made: Tensor = vocoder(batch["frames"], None, _condition(vocoder, batch), _pitch(vocoder, batch))
+    return made
+
+
+def _pitch(vocoder: Vocoder, batch: Batch) -> Pitch | None:
+    return Pitch(batch["hertz"], batch["voiced"]) if vocoder.harmonic else None
+
+
+def _condition(vocoder: Vocoder, batch: Batch) -> Tensor | None:
     speakers = noise = None
     if vocoder.speaker is not None:
         speakers = vocoder.speaker(batch["references"])
     if vocoder.config.noise:
         noise = torch.randn(len(batch["waveforms"]), vocoder.config.noise, device=batch["waveforms"].device)
-    made: Tensor = vocoder(batch["frames"], None, vocoder.conditions(speakers, noise))
-    return made
+    return vocoder.conditions(speakers, noise)
+
+
+def pitch_loss(network: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    """Loss of the pitch predictor of a harmonic source; zero for other vocoders."""
+    vocoder = network.vocoder
+    if not vocoder.harmonic:
+        return batch["waveforms"].new_zeros(()), {}
+    loss_and_values: tuple[Tensor, dict[str, float]] = vocoder.pitch_loss(
+        batch["frames"], _condition(vocoder, batch), _pitch(vocoder, batch)
+    )
+    return loss_and_values
 
 
 def vocoded(network: Any, batch: Batch) -> Tensor:
@@ -80,9 +103,10 @@ def vocoded(network: Any, batch: Batch) -> Tensor:
 
 
 def spectral_loss(network: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-    """Distance of spectra alone."""
-    found: tuple[Tensor, dict[str, float]] = network.spectra(vocoded(network, batch), batch["waveforms"])
-    return found
+    """Distance of spectra, plus the pitch loss of a harmonic source."""
+    loss, values = network.spectra(vocoded(network, batch), batch["waveforms"])
+    pitch, pitch_values = pitch_loss(network, batch)
+    return loss + pitch, values | pitch_values
 
 
 def adversary_turn(
@@ -107,9 +131,11 @@ def adversary_turn(
 
 
 def generator_turn(
-    config: LossConfig, generate: Callable[[Any, Batch], Tensor] = vocoded
+    config: LossConfig,
+    generate: Callable[[Any, Batch], Tensor] = vocoded,
+    auxiliary: Callable[[Any, Batch], tuple[Tensor, dict[str, float]]] | None = None,
 ) -> Callable[[Any, Batch], tuple[Tensor, dict[str, float]]]:
-    """The vocoder's loss."""
+    """The vocoder's loss; ``auxiliary`` is added to it."""
 
     def loss(network: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         made = generate(network, batch)
@@ -123,6 +149,9 @@ def generator_turn(
             total = total + weight * (config.adversarial * fooled + config.features * features)
             name = "resolution" if real is recorded[1] else "period"
             values |= {f"{name}_fooled": float(fooled.detach()), f"{name}_features": float(features.detach())}
+        if auxiliary is not None:
+            added, added_values = auxiliary(network, batch)
+            total, values = total + added, values | added_values
         return total, values
 
     return loss
@@ -148,7 +177,7 @@ def adversarial_objective(
     network = AdversarialNetworks(vocoder, Discriminators(discriminators), Spectra(losses, judged_mel(vocoder)))
     turns = [
         Turn(adversary_turn(losses), [list(network.discriminators.parameters())], "discriminators", betas=BETAS),
-        Turn(generator_turn(losses), [list(vocoder.parameters())], "vocoder", betas=BETAS),
+        Turn(generator_turn(losses, auxiliary=pitch_loss), [list(vocoder.parameters())], "vocoder", betas=BETAS),
     ]
     return Objective(network, turns, batch, mean_losses(spectral_loss, judged), save=_saving(vocoder))
 

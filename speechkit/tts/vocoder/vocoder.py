@@ -23,6 +23,7 @@ from speechkit.nn.checkpoints import read_network, write_network
 from speechkit.nn.masks import length_mask
 from speechkit.tts.speaker import SpeakerEncoder
 from speechkit.tts.vocoder.config import MelInput, UnitInput, VocoderConfig, VocosConfig
+from speechkit.tts.vocoder.harmonic_source import Origin, Pitch, PitchPredictor, cycles_at_centres
 from speechkit.tts.vocoder.hifigan import HifiGan
 from speechkit.tts.vocoder.vocos import Vocos
 
@@ -59,7 +60,7 @@ class Vocoder(nn.Module):
         self.generator: nn.Module
         if isinstance(generator, VocosConfig):
             mel = taken.mel if isinstance(taken, MelInput) else None
-            self.generator = Vocos(generator, mel, config.condition)
+            self.generator = Vocos(generator, mel, config.condition, config.sample_rate)
         else:
             self.generator = HifiGan(generator, config.condition)
 
@@ -81,17 +82,62 @@ class Vocoder(nn.Module):
         self.mean.copy_(torch.from_numpy(mean))
         self.scale.copy_(torch.from_numpy(deviation).clamp_min(1e-3))
 
-    def forward(self, frames: Tensor, lengths: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        frames: Tensor,
+        lengths: Tensor | None = None,
+        condition: Tensor | None = None,
+        pitch: Pitch | None = None,
+        origin: Origin | None = None,
+    ) -> Tensor:
         """Waveforms of frames.
 
         Args:
             frames: (B, T, D) float, or units (B, T) integers.
             lengths: (B,) frames of each item; all T when absent.
             condition: (B, C), see `conditions`; for those that have a speaker or noise.
+            pitch: of the generator's frames, for a harmonic source; predicted when absent.
+            origin: position of a chunk of a stream, for a harmonic source.
 
         Returns:
             (B, S) float32; zeros behind an item's own samples.
         """
+        hidden, mel, inside = self._projected(frames, lengths)
+        further = (pitch, origin) if self.harmonic else ()
+        waveforms: Tensor = self.generator(hidden, mel, inside, condition, *further)
+        if inside is not None:
+            step = self.config.generator.samples_per_frame
+            waveforms = waveforms * inside[:, :, 0].repeat_interleave(step, dim=1)
+        return waveforms
+
+    @property
+    def harmonic(self) -> bool:
+        """Whether the generator has a harmonic source."""
+        return isinstance(self.generator, Vocos) and self.generator.pitch is not None
+
+    def predicted_pitch(self, frames: Tensor, condition: Tensor | None = None) -> Pitch:
+        """Predicted pitch of the generator's frames; frames as for `forward`.
+
+        Raises:
+            ValueError: if the vocoder has no harmonic source.
+        """
+        hidden, _, inside = self._projected(frames, None)
+        predictor = self._predictor()
+        return predictor.decoded(predictor(hidden, inside, condition))
+
+    def _predictor(self) -> PitchPredictor:
+        if not isinstance(self.generator, Vocos) or self.generator.pitch is None:
+            raise ValueError(f"{self.name} has no harmonic source")
+        return self.generator.pitch
+
+    def pitch_loss(self, frames: Tensor, condition: Tensor | None, pitch: Pitch) -> tuple[Tensor, dict[str, float]]:
+        """Loss of the pitch predictor, and its parts to log; frames as for `forward`."""
+        hidden, _, inside = self._projected(frames, None)
+        predictor = self._predictor()
+        return predictor.loss(predictor(hidden, inside, condition), pitch)
+
+    def _projected(self, frames: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The generator's input: hidden frames, features at its rate, and the mask of an item's own frames."""
         repeats = self.config.repeats
         hidden = frames if self.embedding is None else self.embedding(frames)
         hidden = (hidden - self.mean) / self.scale
@@ -106,11 +152,7 @@ class Vocoder(nn.Module):
         hidden = self.input(hidden.transpose(1, 2)).transpose(1, 2)
         if self.norm is not None:
             hidden = self.norm(hidden)
-        waveforms: Tensor = self.generator(hidden, mel, inside, condition)
-        if inside is not None:
-            step = self.config.generator.samples_per_frame
-            waveforms = waveforms * inside[:, :, 0].repeat_interleave(step, dim=1)
-        return waveforms
+        return hidden, mel, inside
 
     def conditions(self, speakers: Tensor | None, noise: Tensor | None) -> Tensor | None:
         """Speakers' vectors (B, E) and noise (B, N) side by side (B, C); None where there is neither."""
@@ -175,10 +217,12 @@ class Vocoder(nn.Module):
         context, hop = self.config.context_frames, self.samples_per_frame
         held: Tensor | None = None
         before, wanted = 0, first_frames
+        contour = _StreamedPitch(self, condition) if self.harmonic else None
 
         def samples(piece: Tensor, begin: int, end: int) -> Float:
             with torch.inference_mode():
-                answer: Float = self(piece[None], None, condition)[0, begin * hop : end * hop].cpu().numpy()
+                further = () if contour is None else contour(piece, end)
+                answer: Float = self(piece[None], None, condition, *further)[0, begin * hop : end * hop].cpu().numpy()
             return answer
 
         for block in blocks:
@@ -187,6 +231,8 @@ class Vocoder(nn.Module):
             while len(held) >= before + wanted + context:
                 yield samples(held[: before + wanted + context], before, before + wanted)
                 kept = min(context, before + wanted)
+                if contour is not None:
+                    contour.drop(before + wanted - kept)
                 held, before, wanted = held[before + wanted - kept :], kept, chunk_frames
         if held is not None and len(held) > before:
             yield samples(held, before, len(held))
@@ -259,6 +305,37 @@ class Vocoder(nn.Module):
             load_folded(model, plain.state_dict())
         model.name = f"the vocoder {folder}"
         return model
+
+
+class _StreamedPitch:
+    """Pitch contour of a stream: frames predicted with full context are final, and phase continues across chunks."""
+
+    def __init__(self, vocoder: Vocoder, condition: Tensor | None):
+        self._vocoder, self._condition = vocoder, condition
+        self._repeats = vocoder.config.repeats
+        self._known: Pitch | None = None
+        self._cycles = torch.zeros(1, dtype=torch.float64, device=vocoder.mean.device)
+        self._samples = 0
+
+    def __call__(self, piece: Tensor, end: int) -> tuple[Pitch, Origin]:
+        """Pitch and origin of a chunk (T, D), of which frames up to ``end`` are returned to the caller."""
+        pitch = self._vocoder.predicted_pitch(piece[None], self._condition)
+        if self._known is not None:
+            count = self._known.hertz.shape[1]
+            pitch = Pitch(*(torch.cat([old, new[:, count:]], 1) for old, new in zip(self._known, pitch, strict=True)))
+        self._known = Pitch(*(each[:, : end * self._repeats] for each in pitch))
+        return pitch, Origin(self._cycles, self._samples)
+
+    def drop(self, frames: int) -> None:
+        """Discard so many input frames at the front."""
+        if not frames or self._known is None:
+            return
+        count = frames * self._repeats
+        steps = (self._vocoder.config.generator.samples_per_frame, self._vocoder.sample_rate)
+        cycles = cycles_at_centres(self._known.hertz[:, : count + 1], *steps, self._cycles)
+        self._cycles = cycles[:, -1] - cycles[:, -1].floor()
+        self._samples += frames * self._vocoder.samples_per_frame
+        self._known = Pitch(*(each[:, count:] for each in self._known))
 
 
 def without_weight_norm(network: Vocoder) -> Vocoder:

@@ -15,6 +15,7 @@ from speechkit.nn.inverse_stft import InverseStft
 from speechkit.nn.mel import mel_filters
 from speechkit.nn.mel_spec import MelSpec
 from speechkit.tts.vocoder.config import VocosConfig
+from speechkit.tts.vocoder.harmonic_source import HarmonicSource, Origin, Pitch, PitchPredictor, SourceMixer
 
 LARGEST_LOG_MAGNITUDE = 6.0
 """Magnitudes of speech in [-1, 1] under a window of 640 samples stay below e ** 6."""
@@ -23,7 +24,7 @@ LARGEST_LOG_MAGNITUDE = 6.0
 class Vocos(nn.Module):
     """Frames (B, T, D) to waveforms (B, T * hop)."""
 
-    def __init__(self, config: VocosConfig, mel: MelSpec | None = None, condition: int = 0):
+    def __init__(self, config: VocosConfig, mel: MelSpec | None = None, condition: int = 0, sample_rate: int = 16_000):
         super().__init__()
         self.blocks = nn.ModuleList(
             ConvNeXtBlock(config.width, config.inner, config.kernel, 1.0 / config.layers, condition)
@@ -35,6 +36,11 @@ class Vocos(nn.Module):
         self.phase = nn.Linear(config.width, frequencies)
         self.magnitudes = MelMagnitudes(mel, config.fft_samples) if mel and config.mel_magnitudes else None
         self.inverse = InverseStft(config.fft_samples, config.hop_samples)
+        self.pitch: PitchPredictor | None = None
+        if config.harmonics is not None:
+            self.pitch = PitchPredictor(config.harmonics, config.width, config.kernel, condition)
+            self.source = HarmonicSource(config, sample_rate)
+            self.mixer = SourceMixer(config, sample_rate)
         for name, layer in self.named_modules():
             # A condition begins without effect.
             if isinstance(layer, (nn.Linear, nn.Conv1d)) and not name.endswith("modulation"):
@@ -42,9 +48,26 @@ class Vocos(nn.Module):
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(
-        self, hidden: Tensor, mel: Tensor, inside: Tensor | None = None, condition: Tensor | None = None
+        self,
+        hidden: Tensor,
+        mel: Tensor,
+        inside: Tensor | None = None,
+        condition: Tensor | None = None,
+        pitch: Pitch | None = None,
+        origin: Origin | None = None,
     ) -> Tensor:
-        """(B, T, D), log-mel frames (B, T, M) where there are any, inside (B, T, 1), condition (B, C) to samples."""
+        """Samples (B, T * hop).
+
+        Args:
+            hidden: (B, T, D).
+            mel: log-mel frames (B, T, M) where there are any.
+            inside: (B, T, 1), 1 at an item's own frames.
+            condition: (B, C).
+            pitch: of the harmonic source; predicted when absent.
+            origin: position of a chunk of a stream.
+        """
+        if self.pitch is not None and pitch is None:
+            pitch = self.pitch.decoded(self.pitch(hidden, inside, condition))
         for block in self.blocks:
             hidden = block(hidden, inside, condition)
         hidden = self.norm(hidden)
@@ -54,9 +77,14 @@ class Vocos(nn.Module):
             log_magnitude = self.magnitude(hidden)
             if self.magnitudes is not None:
                 log_magnitude = log_magnitude + self.magnitudes(mel)
-            magnitude = log_magnitude.clamp_max(LARGEST_LOG_MAGNITUDE).exp()
             phase = self.phase(hidden)
-            waveforms: Tensor = self.inverse(magnitude * phase.cos(), magnitude * phase.sin(), inside)
+            phasors = torch.complex(phase.cos(), phase.sin())
+            if pitch is not None:
+                pulses, noise = self.source(pitch, inside, origin)
+                start, fine = self.mixer(hidden, pulses, noise, pitch.voiced)
+                phasors, log_magnitude = phasors * start, log_magnitude + fine
+            magnitude = log_magnitude.clamp_max(LARGEST_LOG_MAGNITUDE).exp()
+            waveforms: Tensor = self.inverse(magnitude * phasors.real, magnitude * phasors.imag, inside)
         return waveforms
 
 
