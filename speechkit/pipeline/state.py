@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.pipeline.config import Settings
 from speechkit.pipeline.content import ContentDigests
@@ -18,7 +19,7 @@ from speechkit.pipeline.fingerprint import (
     identity_of,
     own_input_digests,
 )
-from speechkit.pipeline.folder import StageFolder, StageRecord, current_record, damage, read_record
+from speechkit.pipeline.folder import StageFolder, StageRecord, current_record, damage, digest_outputs, read_record
 from speechkit.pipeline.parts import INDEX, PartIndex
 from speechkit.pipeline.stage import Stage, StageInput
 
@@ -92,7 +93,8 @@ class Inspector:
             if earlier.condition != "fresh" or earlier.record is None or earlier.folder is None:
                 waiting.append(f"stage {earlier.stage.number} {input_.stage} runs first")
                 continue
-            inputs[f"input.{input_.name}"] = _digest_of(input_, earlier.record, earlier.folder.final, self.contents)
+            read = (earlier.stage, earlier.record, earlier.folder.final)
+            inputs[f"input.{input_.name}"] = _input_digest(input_, *read, self.contents)
         if waiting:
             return StageState(stage, "waits", tuple(dict.fromkeys(waiting)), config)
         identity = identity_of(stage, config, self.settings.seed, inputs)
@@ -124,9 +126,15 @@ def count_parts(work: Path) -> tuple[int, int]:
     return done, parts
 
 
-def _digest_of(input_: StageInput, record: StageRecord, folder: Path, contents: ContentDigests) -> str:
+def _input_digest(
+    input_: StageInput, earlier: Stage, record: StageRecord, folder: Path, contents: ContentDigests
+) -> str:
     if input_.file is None:
         return record.output_digest
     if input_.file in record.outputs:
-        return record.outputs[input_.file].digest
+        read = {input_.file: record.outputs[input_.file]}
+        if any(output.path == input_.file and output.schema is Utterance for output in earlier.outputs):
+            # The audio that a manifest names may change while its lines stay the same.
+            read |= {name: committed for name, committed in record.outputs.items() if (folder / name).is_dir()}
+        return digest_outputs(read) if len(read) > 1 else read[input_.file].digest
     return contents.digest(folder / input_.file)

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from speechkit.data.records import Utterance
 from speechkit.errors import ConfigError, SpeechkitError, UserError
 from speechkit.io.hashing import digest_file
 from speechkit.pipeline import (
@@ -230,6 +231,35 @@ def test_a_result_is_read_again_only_when_it_was_touched(words, monkeypatch):
     target.touch()
     assert states(words)["case"].condition == "fresh"
     assert target in read
+
+
+def test_audio_that_changes_under_the_same_manifest_makes_its_readers_stale(tmp_path):
+    loudness = [1]
+
+    def synthesise(context: Context) -> None:
+        clips = context.output("clips")
+        clips.mkdir()
+        (clips / "a.raw").write_bytes(bytes(loudness))
+        context.write(
+            "manifest.jsonl", [Utterance(id="a", audio_filepath="clips/a.raw", duration=1.0, sample_rate=16000)]
+        )
+
+    def score(context: Context) -> None:
+        clip = context.inputs["manifest"].parent / "clips" / "a.raw"
+        context.output("score.json").write_text(str(clip.read_bytes()[0]))
+
+    recipe = Recipe(
+        "audio",
+        (
+            Stage(1, "synthesis", synthesise, outputs=(Output("clips"), Output("manifest.jsonl", schema=Utterance))),
+            Stage(2, "score", score, inputs=(stage("synthesis", "manifest.jsonl"),), outputs=(Output("score.json"),)),
+        ),
+    )
+    run_recipe(recipe, tmp_path / "exp")
+    loudness[0] = 2
+    run_recipe(recipe, tmp_path / "exp", stop=1, force=True)
+    run_recipe(recipe, tmp_path / "exp")
+    assert (tmp_path / "exp" / "02-score" / "current" / "score.json").read_text() == "2"
 
 
 def test_a_result_that_lacks_a_declared_output_is_made_again(words):
