@@ -79,13 +79,13 @@ class ConvTasNet(Separator):
         filters, width = config.filters, config.width
         self.filters = nn.Linear(config.kernel, filters, bias=False)
         self.norm = nn.LayerNorm(filters)  # holds the parameters only; statistics are over whole items
-        self.enter = nn.Linear(filters, width)
+        self.input_proj = nn.Linear(filters, width)
         last = config.stacks * config.layers - 1
         self.blocks = nn.ModuleList(
             Block(config, 2 ** (index % config.layers), last=index == last) for index in range(last + 1)
         )
         self.slope = nn.Parameter(torch.tensor([0.25]))
-        self.leave = nn.Linear(width, filters * config.speakers)
+        self.output_proj = nn.Linear(width, filters * config.speakers)
         self.synthesis = nn.Linear(filters, config.kernel, bias=False)
         nn.init.uniform_(self.synthesis.weight, -(config.kernel**-0.5), config.kernel**-0.5)  # as ConvTranspose1d
 
@@ -117,14 +117,14 @@ class ConvTasNet(Separator):
 
     def masks(self, filtered: Tensor, valid: Tensor | None = None) -> Tensor:
         """Masks (B, T, N, F) per speaker from filter outputs (B, T, F); ``valid`` (B, T, 1) marks real frames."""
-        x = self.enter(item_norm(filtered, self.norm.weight, self.norm.bias, valid))
+        x = self.input_proj(item_norm(filtered, self.norm.weight, self.norm.bias, valid))
         skips = torch.zeros_like(x)
         for block in self.blocks:
             if self.checkpointing and self.training and torch.is_grad_enabled():
                 x, skips = checkpoint(block, x, skips, valid, use_reentrant=False)
             else:
                 x, skips = block(x, skips, valid)
-        x = self.leave(prelu(skips, self.slope)).view(*x.shape[:2], self.speakers, -1)
+        x = self.output_proj(prelu(skips, self.slope)).view(*x.shape[:2], self.speakers, -1)
         return cast("Tensor", x.relu() if self.config.mask == "relu" else x.sigmoid())
 
 
@@ -134,20 +134,20 @@ class Block(nn.Module):
     def __init__(self, config: ConvTasNetConfig, dilation: int, *, last: bool):
         super().__init__()
         hidden, width = config.hidden, config.width
-        self.enter = nn.Linear(width, hidden)
+        self.input_proj = nn.Linear(width, hidden)
         # Parameters of the PReLU and the norm before the convolution, and after it.
         self.slopes = nn.Parameter(torch.full((2, 1), 0.25))
         self.norms_weight, self.norms_bias = nn.Parameter(torch.ones(2, hidden)), nn.Parameter(torch.zeros(2, hidden))
         self.taps = DepthwiseConv(hidden, config.taps, dilation)
         self.bias = nn.Parameter(torch.empty(hidden).uniform_(-(config.taps**-0.5), config.taps**-0.5))
         # Residual and skip outputs; the last block has only a skip output.
-        self.leave = nn.Linear(hidden, width if last else 2 * width)
+        self.output_proj = nn.Linear(hidden, width if last else 2 * width)
 
     def forward(self, x: Tensor, skips: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
         """Input and sum of skip outputs so far, (B, T, D) each -> the same after this block."""
-        hidden = self.enter(x)
+        hidden = self.input_proj(x)
         hidden = item_norm(prelu(hidden, self.slopes[0]), self.norms_weight[0], self.norms_bias[0], valid)
         hidden = self.taps(hidden) + self.bias.to(hidden.dtype)
         hidden = item_norm(prelu(hidden, self.slopes[1]), self.norms_weight[1], self.norms_bias[1], valid)
-        *residual, skip = self.leave(hidden).split(x.shape[2], -1)
+        *residual, skip = self.output_proj(hidden).split(x.shape[2], -1)
         return x + residual[0] if residual else x, skips + skip

@@ -124,7 +124,7 @@ class MossFormer2(Separator):
         filters, width, speakers = config.filters, config.width, config.speakers
         self.filters = nn.Linear(config.kernel, filters, bias=False)
         self.filters_norm = nn.LayerNorm(filters)  # holds the parameters only; statistics are over whole items
-        self.enter = nn.Linear(filters, width, bias=False)
+        self.input_proj = nn.Linear(filters, width, bias=False)
         self.position_scale = nn.Parameter(torch.ones(1))
         self.frequencies = nn.Parameter(_frequencies(config.rotary), requires_grad=False)  # as published, fixed
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
@@ -133,7 +133,7 @@ class MossFormer2(Separator):
         self.activation = nn.PReLU()
         self.split = nn.Linear(width, width * speakers)
         self.gates = nn.Linear(width, 2 * width)
-        self.leave = nn.Linear(width, filters, bias=False)
+        self.output_proj = nn.Linear(width, filters, bias=False)
         self.synthesis = nn.Linear(filters, config.kernel, bias=False)
         nn.init.uniform_(self.synthesis.weight, -(config.kernel**-0.5), config.kernel**-0.5)  # as ConvTranspose1d
 
@@ -168,7 +168,7 @@ class MossFormer2(Separator):
 
     def masks(self, filtered: Tensor, valid: Tensor | None = None, counts: Tensor | None = None) -> Tensor:
         """Masks (B, T, N, F) from filter outputs (B, T, F); ``valid`` (B, T, 1) and ``counts`` (B,) of real frames."""
-        x = self.enter(item_norm(filtered, self.filters_norm.weight, self.filters_norm.bias, valid))
+        x = self.input_proj(item_norm(filtered, self.filters_norm.weight, self.filters_norm.bias, valid))
         positions = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)
         x = x + sinusoids(positions, self.config.width) * self.position_scale
         skip = x = masked(x, valid)  # (B, T, D)
@@ -182,7 +182,7 @@ class MossFormer2(Separator):
         x = prelu(x + skip, self.activation.weight)
         x = self.split(x).view(*x.shape[:2], self.speakers, -1)  # (B, T, N, D)
         value, gate = self.gates(x).chunk(2, -1)
-        return cast("Tensor", self.leave(value.tanh() * gate.sigmoid()).relu())
+        return cast("Tensor", self.output_proj(value.tanh() * gate.sigmoid()).relu())
 
 
 class Block(nn.Module):
@@ -209,13 +209,13 @@ class GatedAttention(nn.Module):
         widths = (hidden, config.query_key)
         self.widths = widths
         self.gain = nn.Parameter(torch.ones(2))  # of the norms before hidden units, and before queries and keys
-        self.enter = nn.Linear(config.width, sum(widths))
+        self.input_proj = nn.Linear(config.width, sum(widths))
         self.taps = Taps(sum(widths), config.taps)
         # Rows: local queries, global queries, local keys, global keys.
         self.scale = nn.Parameter(torch.randn(4, config.query_key, device="cpu") * 0.02)
         self.offset = nn.Parameter(torch.zeros(4, config.query_key))
         self.out_gain = nn.Parameter(torch.ones(1))
-        self.leave = nn.Linear(hidden // 2, config.width)
+        self.output_proj = nn.Linear(hidden // 2, config.width)
         self.out_taps = Taps(config.width, config.taps)
         self.rotary = config.rotary
         self.dropout = Dropout(config.dropout)
@@ -225,7 +225,7 @@ class GatedAttention(nn.Module):
         shifted, unshifted = x.chunk(2, -1)
         x = torch.cat([F.pad(shifted, (0, 0, 1, -1)), unshifted], -1)
         gain = self.gain.repeat_interleave(torch.tensor(self.widths, device=x.device))[:, None]
-        hidden = F.linear(scale_norm(x), self.enter.weight * gain, self.enter.bias)
+        hidden = F.linear(scale_norm(x), self.input_proj.weight * gain, self.input_proj.bias)
         hidden = self.dropout(self.taps(F.silu(masked(hidden, valid))))
         values, query_key = hidden.split(self.widths, -1)  # (B, T, 2 H), (B, T, Q)
         local_query, global_query, local_key, global_key = self.heads(query_key, rotary, valid)
@@ -237,7 +237,7 @@ class GatedAttention(nn.Module):
             x.shape[1] if counts is None else counts,
             self.dropout if self.training and self.dropout.p else None,
         )
-        output = F.linear(scale_norm(attended), self.leave.weight * self.out_gain, self.leave.bias)
+        output = F.linear(scale_norm(attended), self.output_proj.weight * self.out_gain, self.output_proj.bias)
         return cast("Tensor", self.dropout(self.out_taps(F.silu(masked(output, valid)))))
 
     def heads(self, query_key: Tensor, rotary: tuple[Tensor, Tensor], valid: Tensor | None) -> list[Tensor]:
@@ -260,7 +260,7 @@ class GatedMemory(nn.Module):
     def __init__(self, config: MossFormer2Config):
         super().__init__()
         memory = config.memory
-        self.enter = nn.Linear(config.width, memory)
+        self.input_proj = nn.Linear(config.width, memory)
         self.activation = nn.PReLU()
         self.norm = nn.LayerNorm(memory)
         # The affine parameters of the norms before the two halves of `halves`: the memory's input and its gate.
@@ -273,12 +273,12 @@ class GatedMemory(nn.Module):
             MemoryLayer(memory, config.memory_taps, layer) for layer in range(config.memory_layers)
         )
         self.out_norm = nn.LayerNorm(memory)
-        self.leave = nn.Linear(memory, config.width)
+        self.output_proj = nn.Linear(memory, config.width)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        x = self.norm(prelu(self.enter(x), self.activation.weight))
+        x = self.norm(prelu(self.input_proj(x), self.activation.weight))
         weight = self.halves.weight.view(2, *self.widen.weight.shape)  # (2, M, M)
         bias = self.halves.bias + (weight @ self.halves_bias[..., None]).flatten()
         weight = (weight * self.halves_weight[:, None]).flatten(0, 1)
@@ -291,7 +291,7 @@ class GatedMemory(nn.Module):
             memory = layer(layer_outputs, valid)
             layer_outputs = torch.cat([memory, layer_outputs], -1)
         x = self.out_norm(gate * (memory_input + memory) + x)
-        return cast("Tensor", self.leave(x))
+        return cast("Tensor", self.output_proj(x))
 
 
 class MemoryLayer(nn.Module):

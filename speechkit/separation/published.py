@@ -96,12 +96,12 @@ def published_weights(
         taken["synthesis.weight"] = take("dec.weight")[:, 0].T.contiguous()
         for ours, parts in (
             ("filters_norm", ["norm"]),
-            ("enter", ["conv1d_encoder"]),
+            ("input_proj", ["conv1d_encoder"]),
             ("frame_norm", ["mdl.intra_mdl.norm"]),
             ("item_norm", ["mdl.intra_norm"]),
             ("split", ["conv1d_out"]),
             ("gates", ["output.0", "output_gate.0"]),
-            ("leave", ["conv1_decoder"]),
+            ("output_proj", ["conv1_decoder"]),
         ):
             put(ours, *[f"mask_net.{part}" for part in parts])
         taken["position_scale"] = take("mask_net.pos_enc.scale")
@@ -111,19 +111,19 @@ def published_weights(
             ours, theirs = f"blocks.{block}.attention", f"{BLOCKS}.layers.{block}"
             projections = [f"{theirs}.to_hidden.mdl", f"{theirs}.to_qk.mdl"]
             taken[f"{ours}.gain"] = torch.cat([take(f"{projection}.0.g") for projection in projections])
-            put(f"{ours}.enter", *[f"{projection}.1" for projection in projections])
+            put(f"{ours}.input_proj", *[f"{projection}.1" for projection in projections])
             taken[f"{ours}.taps.weight"] = torch.cat(
                 [take(f"{projection}.3.sequential.1.conv.weight") for projection in projections]
             )
             taken[f"{ours}.scale"] = take(f"{theirs}.qk_offset_scale.gamma")
             taken[f"{ours}.offset"] = take(f"{theirs}.qk_offset_scale.beta")
             taken[f"{ours}.out_gain"] = take(f"{theirs}.to_out.mdl.0.g")
-            put(f"{ours}.leave", f"{theirs}.to_out.mdl.1")
+            put(f"{ours}.output_proj", f"{theirs}.to_out.mdl.1")
             taken[f"{ours}.out_taps.weight"] = take(f"{theirs}.to_out.mdl.3.sequential.1.conv.weight")
 
             ours, theirs = f"blocks.{block}.recurrence", f"{BLOCKS}.fsmn.{block}"
             gated = f"{theirs}.gated_fsmn"
-            put(f"{ours}.enter", f"{theirs}.conv1.0")
+            put(f"{ours}.input_proj", f"{theirs}.conv1.0")
             taken[f"{ours}.activation.weight"] = take(f"{theirs}.conv1.1.weight")
             put(f"{ours}.norm", f"{theirs}.norm1")
             for kind in ("weight", "bias"):
@@ -142,7 +142,7 @@ def published_weights(
                 taken[f"{ours}.layers.{layer}.norm_bias"] = take(f"{memory}.norm{layer + 1}.bias")
                 taken[f"{ours}.layers.{layer}.slope"] = take(f"{memory}.prelu{layer + 1}.weight")
             put(f"{ours}.out_norm", f"{theirs}.norm2")
-            put(f"{ours}.leave", f"{theirs}.conv2")
+            put(f"{ours}.output_proj", f"{theirs}.conv2")
         # Depthwise convolutions have a dimension of one input channel.
         taken = {key: value[:, 0] if key.endswith("taps.weight") else value for key, value in taken.items()}
         if remaining:
@@ -151,17 +151,17 @@ def published_weights(
             )
         first = {key.removeprefix("blocks.0."): value for key, value in taken.items()}
         config = MossFormer2Config(
-            speakers=len(taken["split.weight"]) // len(taken["enter.weight"]),
+            speakers=len(taken["split.weight"]) // len(taken["input_proj.weight"]),
             sample_rate=sample_rate,
             filters=len(taken["filters.weight"]),
             kernel=taken["filters.weight"].shape[1],
-            width=len(taken["enter.weight"]),
+            width=len(taken["input_proj.weight"]),
             blocks=blocks,
-            expansion=2 * first["attention.leave.weight"].shape[1] // len(taken["enter.weight"]),
+            expansion=2 * first["attention.output_proj.weight"].shape[1] // len(taken["input_proj.weight"]),
             query_key=first["attention.scale"].shape[1],
             rotary=min(32, first["attention.scale"].shape[1]),
             taps=first["attention.taps.weight"].shape[1],
-            memory=len(first["recurrence.enter.weight"]),
+            memory=len(first["recurrence.input_proj.weight"]),
             memory_taps=first["recurrence.layers.0.weight"].shape[2],
             memory_layers=layers,
             multiplied=multiplied,
@@ -187,18 +187,18 @@ def torchaudio_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         "synthesis.weight": weights["decoder.weight"][:, 0].T,
         "slope": weights["mask_generator.output_prelu.weight"],
     }
-    for ours, theirs in (("norm", "input_norm"), ("enter", "input_conv"), ("leave", "output_conv")):
+    for ours, theirs in (("norm", "input_norm"), ("input_proj", "input_conv"), ("output_proj", "output_conv")):
         for kind in ("weight", "bias"):
             taken[f"{ours}.{kind}"] = weights[f"mask_generator.{theirs}.{kind}"]
     block = 0
     while f"mask_generator.conv_layers.{block}.skip_out.weight" in weights:
         theirs, ours = f"mask_generator.conv_layers.{block}", f"blocks.{block}"
         for kind in ("weight", "bias"):
-            taken[f"{ours}.enter.{kind}"] = weights[f"{theirs}.conv_layers.0.{kind}"]
+            taken[f"{ours}.input_proj.{kind}"] = weights[f"{theirs}.conv_layers.0.{kind}"]
             norms = [weights[f"{theirs}.conv_layers.{layer}.{kind}"] for layer in (2, 5)]
             taken[f"{ours}.norms_{kind}"] = torch.stack(norms)
             outputs = [f"{theirs}.{name}.{kind}" for name in ("res_out", "skip_out")]
-            taken[f"{ours}.leave.{kind}"] = torch.cat([weights[name] for name in outputs if name in weights])
+            taken[f"{ours}.output_proj.{kind}"] = torch.cat([weights[name] for name in outputs if name in weights])
         taken[f"{ours}.slopes"] = torch.stack([weights[f"{theirs}.conv_layers.{layer}.weight"] for layer in (1, 4)])
         taken[f"{ours}.taps.weight"] = weights[f"{theirs}.conv_layers.3.weight"][:, 0]
         taken[f"{ours}.bias"] = weights[f"{theirs}.conv_layers.3.bias"]

@@ -262,18 +262,18 @@ class SpectralEncoder(nn.Module):
         super().__init__()
         self.stride = body.stride
         self.mel = MelSpectrogram(body.mel)
-        self.enter = nn.Linear(body.stride * body.mel.channels, body.width)
+        self.input_proj = nn.Linear(body.stride * body.mel.channels, body.width)
         self.blocks = nn.Sequential(
             *(ConvNeXtBlock(body.width, 3 * body.width, scale=1.0 / body.layers) for _ in range(body.layers))
         )
         self.norm = nn.LayerNorm(body.width)
-        self.leave = nn.Linear(body.width, latent)
+        self.output_proj = nn.Linear(body.width, latent)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """See the class."""
         with torch.no_grad():
             mel = stack_frames((self.mel(waveforms[:, 0]) - MEL_MEAN) / MEL_DEVIATION, self.stride)
-        latents: Tensor = self.leave(self.norm(self.blocks(self.enter(mel))))
+        latents: Tensor = self.output_proj(self.norm(self.blocks(self.input_proj(mel))))
         return latents.transpose(1, 2)
 
 
@@ -283,14 +283,14 @@ class SpectralDecoder(nn.Module):
     def __init__(self, body: SpectralBody, latent: int):
         super().__init__()
         self.stride = body.stride
-        self.enter = nn.Linear(latent, body.stride * body.generator.width)
+        self.input_proj = nn.Linear(latent, body.stride * body.generator.width)
         self.local = nn.Conv1d(body.generator.width, body.generator.width, 7, padding=3)
         self.norm = nn.LayerNorm(body.generator.width)
         self.generator = Vocos(body.generator)
 
     def forward(self, frames: Tensor) -> Tensor:
         """See the class."""
-        hidden = unstack_frames(self.enter(frames.transpose(1, 2)), self.stride)
+        hidden = unstack_frames(self.input_proj(frames.transpose(1, 2)), self.stride)
         hidden = self.norm(self.local(hidden.transpose(1, 2)).transpose(1, 2))
         samples: Tensor = self.generator(hidden, hidden)
         return samples[:, None]

@@ -27,16 +27,16 @@ class TextLayers(nn.Module):
     def __init__(self, config: TextConfig, width: int, heads: int, dropout: float = 0.0):
         super().__init__()
         self.transformer = None
-        self.enter: nn.Module
+        self.input_proj: nn.Module
         if isinstance(config, BytesText):
-            self.enter = nn.Embedding(BYTES, width)
+            self.input_proj = nn.Embedding(BYTES, width)
             self.transformer = Transformer(width, config.layers, heads, 4 * width, config.kernel, dropout=dropout)
         else:
-            self.enter = nn.Linear(config.dim, width)
+            self.input_proj = nn.Linear(config.dim, width)
 
     def forward(self, text: Tensor, lengths: Tensor) -> Tensor:
         """See the class."""
-        x: Tensor = self.enter(text)
+        x: Tensor = self.input_proj(text)
         if self.transformer is not None:
             x = self.transformer(x, length_mask(lengths, text.shape[1]))
         return x
