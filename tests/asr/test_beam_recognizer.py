@@ -90,7 +90,7 @@ def test_long_recordings_are_cut_at_sure_blanks_and_no_frame_is_lost():
 def test_what_cannot_be_searched_is_said(tmp_path):
     upper = tmp_path / "upper.arpa"
     write_arpa(estimate([["ÄÖ", "Ü"]], 2)[0], upper)
-    with pytest.raises(UserError, match="has no letter"):
+    with pytest.raises(UserError, match="shares no letter"):
         with_beam(load_recognizer("embedded"), 4, upper)
     (tmp_path / "a.ctm").write_text("a 1 0.0 0.5 hello\n")
     with pytest.raises(UserError, match="no CTC emissions"):

@@ -9,7 +9,7 @@ def test_a_kernel_runs_where_no_machine_code_can_be_kept(monkeypatch, capsys):
     from numba.core.caching import CacheImpl
 
     monkeypatch.setattr(CacheImpl, "_locator_classes", [])
-    monkeypatch.setattr(module, "_told", False)
+    monkeypatch.setattr(module, "_warned", False)
 
     def double(number: int) -> int:
         return 2 * number

@@ -93,7 +93,7 @@ def test_recordings_that_cannot_be_read_teach_nothing_and_stop_nothing(settings,
 def test_what_is_missing_is_named(settings, tmp_path):
     with pytest.raises(ConfigError, match="train_manifest is not set"):
         run_recipe(recipe, tmp_path, overrides=[], device="cpu")
-    with pytest.raises(ConfigError, match="'nobody' says nothing"):
+    with pytest.raises(ConfigError, match="'nobody' is not a speaker"):
         run(tmp_path, settings[:-1], "prepare.test_speakers=nobody")
 
 

@@ -97,7 +97,7 @@ def test_the_pages_say_how_many_recordings_name_no_speaker():
     named = msgspec.structs.replace(report, unnamed=0)
     assert "2 speakers. No training" in lead(named)
     assert "unnamed" not in msgspec.json.decode(msgspec.json.encode(named))
-    other = InvariantReport("log-mel", 5, 60.0, 2, 0, [], unnamed=3)
+    other = InvariantReport("log-mel", 0, 5, 60.0, 2, 0, 0, [], unnamed=3)
     assert "2 speakers (3 utterances name none), 0 word" in markdown(other)
     assert "unnamed" not in msgspec.json.decode(msgspec.json.encode(msgspec.structs.replace(other, unnamed=0)))
 

@@ -22,7 +22,7 @@ FRAMES = np.random.default_rng(0).standard_normal((30, 6)).astype(np.float32)
 
 def quantizers():
     zeros, ones = np.zeros(6, np.float32), np.ones(6, np.float32)
-    head = InvariantHead(6, 5, HeadConfig("linear"), zeros, ones)
+    head = InvariantHead(6, 5, HeadConfig(width=8), zeros, ones)
     residual = [Codebook(FRAMES[:3], None), Codebook(FRAMES[3:7] * 0.3, None)]
     return {
         "codebook": Codebook(FRAMES[:4], SPEC),
