@@ -89,14 +89,14 @@ def _talk(table: Path, audio: Path, request: Request) -> Iterator[Item]:
 
 def _folders(source: Path) -> dict[str, Path]:
     for root in (source, source / "TEDLIUM_release-3"):
-        found = {
+        folders = {
             f"{part}-{name}": root / part / name
             for part in PARTS
             for name in SPLITS
             if (root / part / name / "stm").is_dir()
         }
-        if found:
-            return found
+        if folders:
+            return folders
     raise UserError(f"{source}: holds no legacy/<split>/stm; give the folder TEDLIUM_release-3 as unpacked")
 
 

@@ -131,12 +131,12 @@ def labelled_by_whisper(data: Path, whisper: Path, done: Path) -> Iterator[tuple
 
 def sentences(files: list[Path]) -> list[str]:
     """Sentences of plain text files in spoken form, of 20 to 200 characters."""
-    found = []
+    kept = []
     for file in files:
         text = file.read_text(encoding="utf-8")
         spoken = (spoken_form(text[begin:end]) for begin, end in split_sentences(text, "en"))
-        found += [sentence for sentence in spoken if sentence and 20 <= len(sentence) <= 200]
-    return found
+        kept += [sentence for sentence in spoken if sentence and 20 <= len(sentence) <= 200]
+    return kept
 
 
 def synthetic(texts: list[str], folder: Path, count: int) -> Iterator[tuple[Path, str, str]]:

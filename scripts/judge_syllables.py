@@ -178,12 +178,12 @@ def rates(
     settings = KMeansConfig(clusters=CLUSTERS, normalization="unit-length")
     codebook = train_kmeans(lambda: held, settings, encoder.spec).codebook
     tokens = []
-    for frames, found in zip(judge.frames, spans, strict=True):
-        inside = _within(found, len(frames))
+    for frames, cut_spans in zip(judge.frames, spans, strict=True):
+        inside = _within(cut_spans, len(frames))
         labels = codebook.assign(segment_means(frames, inside)) if len(inside) else np.zeros(0, np.int32)
         tokens.append(add_silence_tokens(labels, inside, len(frames), CLUSTERS))
-    found_rates = token_rates(tokens, judge.seconds, CLUSTERS)
-    return f" | {found_rates.per_second:.2f} | {found_rates.bits_per_second:.1f}"
+    rates_of_tokens = token_rates(tokens, judge.seconds, CLUSTERS)
+    return f" | {rates_of_tokens.per_second:.2f} | {rates_of_tokens.bits_per_second:.1f}"
 
 
 def _drawn(encoder: Encoder, manifest: Path, limit: int) -> list[tuple[Float, Float]]:

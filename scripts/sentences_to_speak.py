@@ -111,10 +111,10 @@ def fits(text: str, shortest: int, longest: int) -> bool:
 def digit_strings(count: int, seed: int = 0) -> list[str]:
     """Distinct strings of three to eight digits as words, in random order."""
     generator = random.Random(seed)
-    found: dict[str, None] = {}
-    while len(found) < count:
-        found[" ".join(generator.choice(DIGITS) for _ in range(generator.randint(3, 8)))] = None
-    return list(found)
+    strings: dict[str, None] = {}
+    while len(strings) < count:
+        strings[" ".join(generator.choice(DIGITS) for _ in range(generator.randint(3, 8)))] = None
+    return list(strings)
 
 
 def main() -> int:

@@ -63,7 +63,7 @@ def prepare(context: Context) -> None:
     for name in ("train_manifest", "extra_manifest"):
         if name not in context.inputs:
             continue
-        found = hold_out(
+        split = hold_out(
             _named(context, name),
             _named(context, "test_manifest"),
             context.inputs[name],
@@ -72,9 +72,9 @@ def prepare(context: Context) -> None:
             min_seconds=config.min_seconds,
             max_train_seconds=config.max_train_seconds,
         )
-        learned += found.train
-        judges = [row for row in found.test if row.duration <= config.max_seconds]
-        for left in found.left_out:
+        learned += split.train
+        judges = [row for row in split.test if row.duration <= config.max_seconds]
+        for left in split.left_out:
             if left.part == "train":
                 context.drop(left.row.id, left.reason, left.detail)
     judges.sort(key=lambda row: item_seed(context.seed, row.id))

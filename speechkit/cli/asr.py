@@ -153,10 +153,10 @@ def _print_recording(
     lines = []
     for track, file in [({}, path)] if tracks is None else tracks(path):
         searched = hasattr(recognizer, "recognize_nbest")
-        hypothesis, found = (
+        hypothesis, alternatives = (
             recognizer.recognize_nbest(str(file), nbest) if searched else (recognizer.recognize(str(file)), [])
         )
-        texts = [alternative.text for alternative in found] or [hypothesis.text]
+        texts = [alternative.text for alternative in alternatives] or [hypothesis.text]
         if json:
             line: dict[str, Any] = {
                 "id": shown(path.stem),
@@ -166,7 +166,7 @@ def _print_recording(
                 "words": [word._asdict() for word in hypothesis_words(hypothesis)],
                 "recognizer": recognizer.spec,
                 **(
-                    {"nbest": [{"text": alternative.text, "score": alternative.score} for alternative in found]}
+                    {"nbest": [{"text": alternative.text, "score": alternative.score} for alternative in alternatives]}
                     if nbest > 1
                     else {}
                 ),
@@ -221,9 +221,13 @@ def _separate(model: str, speakers: int | None, device: str) -> Tracks:
 
     def tracks(path: Path) -> Iterator[tuple[dict[str, Any], Path]]:
         with tempfile.TemporaryDirectory(prefix="speechkit-tracks-") as folder:
-            found = separate_file(path, folder, loaded, name="track", options=options)
-            for number, file in enumerate(found.tracks, 1):
-                facts = {"track": number, "speakers": found.count.speakers, "confidence": found.count.confidence}
+            separated = separate_file(path, folder, loaded, name="track", options=options)
+            for number, file in enumerate(separated.tracks, 1):
+                facts = {
+                    "track": number,
+                    "speakers": separated.count.speakers,
+                    "confidence": separated.count.confidence,
+                }
                 yield facts, Path(folder) / file
 
     return tracks

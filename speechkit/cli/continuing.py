@@ -116,10 +116,10 @@ def _units_of(path: Path, codebook: str, encoder: str, layer: int | None, device
     loaded = load_encoder(encoder, layer=layer, device=device)
     quantizer.check(loaded.spec)
     waveform = read_audio(path, sample_rate=loaded.spec.sample_rate)
-    found = quantize_recording(path.stem, encode_frames(loaded, waveform), quantizer)[0]
-    if not found.units:
+    prompt = quantize_recording(path.stem, encode_frames(loaded, waveform), quantizer)[0]
+    if not prompt.units:
         raise UserError(f"{path}: is shorter than a frame; give a longer recording")
-    return [found]
+    return [prompt]
 
 
 def _say(

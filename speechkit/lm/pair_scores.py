@@ -233,7 +233,7 @@ def read_gold(folder: Path, test: str) -> list[tuple[PairClip, Path]]:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read ({error}); give the folder of a set with its {GOLD}") from error
-    found = []
+    clips = []
     for line, row in enumerate(rows, 2):
         values = {name: (row.get(name) or "").strip() for name in ("id", "filename", "voice", "correct")}
         if missing := [name for name, value in values.items() if not value]:
@@ -251,7 +251,7 @@ def read_gold(folder: Path, test: str) -> list[tuple[PairClip, Path]]:
             kind=kind or f"frequency {row.get('frequency') or '?'}", voice=values["voice"],
             right=values["correct"] == "1", text=row.get("transcription") or row.get("word") or "",
         )  # fmt: skip
-        found.append((clip, audio))
-    if not found:
+        clips.append((clip, audio))
+    if not clips:
         raise UserError(f"{path}: holds no clip; get the set again")
-    return found
+    return clips

@@ -76,7 +76,7 @@ def read_ctm(path: Path) -> dict[str, list[TimedWord]]:
         timed = TimedWord(word, _seconds(path, number, start), _seconds(path, number, duration))
         words.setdefault(_recording(recording, channel), []).append(timed)
     # Words with equal start times keep their order in the file.
-    return {name: sorted(found, key=lambda w: w.start) for name, found in words.items()}
+    return {name: sorted(timed, key=lambda w: w.start) for name, timed in words.items()}
 
 
 def ctm_transcripts(path: Path) -> Iterator[tuple[int, Transcript]]:
@@ -107,12 +107,12 @@ def place_words(segments: Sequence[Transcript], words: dict[str, list[TimedWord]
     for segment in segments:
         by_recording.setdefault(segment.recording or "", []).append(segment)
     ignored = moved = 0
-    for recording, found in words.items():
+    for recording, timed in words.items():
         if recording not in by_recording:
             raise UserError(f"{recording}: has words but no segment; check file and channel names of both files")
         here = sorted(by_recording[recording], key=_begin)
         begins = [_begin(segment) for segment in here]
-        for word in found:
+        for word in timed:
             middle = word.start + word.duration / 2
             last = bisect_right(begins, middle)
             around = [s for s in reversed(here[max(0, last - 8) : last]) if middle <= _end(s)]

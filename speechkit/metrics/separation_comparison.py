@@ -349,7 +349,8 @@ def _with_words(items: Sequence[ItemResult], words: Sequence[Sequence[TrackWords
     for item, row in zip(items, words, strict=True):
         padded = [*row, *[None] * len(item.sources)]
         sources = [
-            msgspec.structs.replace(source, words=found) for source, found in zip(item.sources, padded, strict=False)
+            msgspec.structs.replace(source, words=words_of_track)
+            for source, words_of_track in zip(item.sources, padded, strict=False)
         ]
         replaced.append(msgspec.structs.replace(item, sources=sources))
     return replaced

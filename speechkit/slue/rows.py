@@ -30,10 +30,10 @@ ABSENT = ("", "None", "none", "null", "nan", "NaN")
 
 
 class Row(msgspec.Struct, frozen=True):
-    """The fields of one id, with their source ``file:line`` in ``place``."""
+    """The fields of one id, with their source ``file:line`` in ``location``."""
 
     id: str
-    place: str
+    location: str
     fields: dict[str, Any]
 
     def first(self, names: Sequence[str]) -> Any:
@@ -79,7 +79,9 @@ def read_rows(path: Path) -> list[Row]:
     unique: dict[str, Row] = {}
     for row in rows:
         if row.id in unique:
-            raise UserError(f"{row.place}: duplicate id {row.id} (first at {unique[row.id].place}); make ids unique")
+            raise UserError(
+                f"{row.location}: duplicate id {row.id} (first at {unique[row.id].location}); make ids unique"
+            )
         unique[row.id] = row
     if not unique:
         raise UserError(f"{path}: contains no rows; the split is empty")
@@ -94,11 +96,11 @@ def text_of(row: Row, names: Sequence[str]) -> str:
     """
     value = row.first(names)
     if not isinstance(value, str):
-        raise UserError(f"{row.place}: {row.id} has no text ({', '.join(names)}); add one to every row")
+        raise UserError(f"{row.location}: {row.id} has no text ({', '.join(names)}); add one to every row")
     return value
 
 
-def literal(value: Any, place: str, what: str) -> Any:
+def literal(value: Any, location: str, what: str) -> Any:
     """The value parsed from a string of Python or JSON data, None for an empty cell; other values unchanged.
 
     Raises:
@@ -110,7 +112,7 @@ def literal(value: Any, place: str, what: str) -> Any:
     if text in ABSENT:
         return None
     if len(text) > MAX_LITERAL:
-        raise UserError(f"{place}: {what} is longer than 1 MiB, too long for a list; fix the cell")
+        raise UserError(f"{location}: {what} is longer than 1 MiB, too long for a list; fix the cell")
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
@@ -118,7 +120,7 @@ def literal(value: Any, place: str, what: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise UserError(f"{place}: {what} is neither a list nor None ({text[:60]!r}); fix the cell") from error
+        raise UserError(f"{location}: {what} is neither a list nor None ({text[:60]!r}); fix the cell") from error
 
 
 def read_json(path: Path) -> Any:
@@ -137,7 +139,7 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not valid JSON ({error}); write it again as UTF-8 JSON") from error
 
 
-def _named(place: str, fields: Mapping[str, Any]) -> Row:
+def _named(location: str, fields: Mapping[str, Any]) -> Row:
     custom = fields.get("custom")
     merged = {**custom, **fields} if isinstance(custom, Mapping) else dict(fields)
     identifier = next((merged[name] for name in IDS if merged.get(name) not in (None, "")), None)
@@ -146,8 +148,8 @@ def _named(place: str, fields: Mapping[str, Any]) -> Row:
         begin = int(merged["start_ms"])
         identifier = f"{merged.get('issue_id')}_{begin}_{begin + int(merged['duration_ms'])}"
     if identifier is None:
-        raise UserError(f"{place}: has no id; add one of the fields {', '.join(IDS)} to each row")
-    return Row(str(identifier), place, merged)
+        raise UserError(f"{location}: has no id; add one of the fields {', '.join(IDS)} to each row")
+    return Row(str(identifier), location, merged)
 
 
 def table_fields(path: Path, separator: str) -> Iterator[tuple[int, dict[str, str]]]:

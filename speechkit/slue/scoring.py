@@ -198,7 +198,7 @@ def _groups(rows: Sequence[Row], by: Unit) -> tuple[str, ...] | None:
     names = [row.speaker if by == "speaker" else row.call for row in rows]
     if None in names:
         row = rows[names.index(None)]
-        raise UserError(f"{row.place}: {row.id} has no {by}; add it to every reference, or resample utterances")
+        raise UserError(f"{row.location}: {row.id} has no {by}; add it to every reference, or resample utterances")
     return tuple(str(name) for name in names)
 
 

@@ -51,8 +51,8 @@ class Progress(msgspec.Struct, forbid_unknown_fields=True):
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """The complete checkpoint with the highest step, or None."""
-    found = [path for path in folder.glob("step-*") if _NAME.match(path.name) and (path / "progress.json").is_file()]
-    return max(found, key=lambda path: path.name, default=None)
+    complete = [path for path in folder.glob("step-*") if _NAME.match(path.name) and (path / "progress.json").is_file()]
+    return max(complete, key=lambda path: path.name, default=None)
 
 
 def save_checkpoint(

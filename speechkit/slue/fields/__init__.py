@@ -28,4 +28,4 @@ class Options:
 
 def missing_field(row: Row, names: Sequence[str], what: str) -> UserError:
     """The error of a row without a required field."""
-    return UserError(f"{row.place}: {row.id} has no {what} ({', '.join(names)}); add it to every row, None if empty")
+    return UserError(f"{row.location}: {row.id} has no {what} ({', '.join(names)}); add it to every row, None if empty")

@@ -16,7 +16,7 @@ PREDICTED_SPAN = ("pred_span", "pred_answer", "prediction")
 
 def gold_answer(row: Row, options: Options) -> Answer:
     """The gold answer spans of a row, in seconds."""
-    value = literal(row.first(GOLD_SPANS), row.place, "answer_spans")
+    value = literal(row.first(GOLD_SPANS), row.location, "answer_spans")
     if isinstance(value, Mapping):  # columns of a Hugging Face dataset
         value = list(zip(value.get("start_second", ()), value.get("end_second", ()), strict=False))
     if isinstance(value, list) and value and isinstance(value[0], Mapping):
@@ -33,7 +33,7 @@ def predicted_answer(row: Row, options: Options) -> Interval | None:
         return None if pair[0] in (None, "", "None") else time_span(row, pair)
     if not row.has(PREDICTED_SPAN):
         raise missing_field(row, ("pred_span", "pred_start and pred_end"), "predicted span")
-    value = literal(row.first(PREDICTED_SPAN), row.place, "pred_span")
+    value = literal(row.first(PREDICTED_SPAN), row.location, "pred_span")
     return None if value is None or value == [] else time_span(row, value)
 
 
@@ -46,9 +46,9 @@ def time_span(row: Row, pair: Any) -> Interval:
     try:
         begin, end = (float(seconds) for seconds in tuple(pair)[:2])
     except (TypeError, ValueError) as error:
-        raise UserError(f"{row.place}: {row.id}: {pair!r} is not a span; give begin and end in seconds") from error
+        raise UserError(f"{row.location}: {row.id}: {pair!r} is not a span; give begin and end in seconds") from error
     if not (abs(begin) < 1e9 and abs(end) < 1e9):
-        raise UserError(f"{row.place}: {row.id}: {pair!r} is not a span in seconds; fix it")
+        raise UserError(f"{row.location}: {row.id}: {pair!r} is not a span in seconds; fix it")
     return begin, end
 
 
@@ -59,7 +59,7 @@ def gold_texts(row: Row, options: Options) -> list[str]:
     """The gold answer texts of a row."""
     value = row.first(GOLD_TEXTS)
     if isinstance(value, str) and value.strip().startswith(("[", "{")):
-        value = literal(value, row.place, "answers")
+        value = literal(value, row.location, "answers")
     if isinstance(value, Mapping):
         value = value.get("text")
     if isinstance(value, str):

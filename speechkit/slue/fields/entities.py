@@ -42,11 +42,11 @@ def _entities(row: Row, names: Sequence[str], texts: Sequence[str], options: Opt
         if not isinstance(text, str):
             raise missing_field(row, (*names[:2], texts[0]), "entities")
         return [_checked(row, pair, options) for pair in parse_entities(text, symbols=options.symbols)]
-    given = literal(row.fields[name], row.place, name)
+    given = literal(row.fields[name], row.location, name)
     if given is None:
         return []
     if not isinstance(given, list | tuple):
-        raise UserError(f"{row.place}: {row.id}: {name} is a {type(given).__name__}; give a list of entities")
+        raise UserError(f"{row.location}: {row.id}: {name} is a {type(given).__name__}; give a list of entities")
     spans: list[tuple[str, int, int]] = []
     pairs: list[Entity] = []
     for entity in given:
@@ -57,7 +57,7 @@ def _entities(row: Row, names: Sequence[str], texts: Sequence[str], options: Opt
                 spans.append((_checked(row, (tag, ""), options)[0], begin, length))
             case _:
                 raise UserError(
-                    f"{row.place}: {row.id}: {entity!r} is not an entity; give [TAG, phrase] or [TAG, start, length]"
+                    f"{row.location}: {row.id}: {entity!r} is not an entity; give [TAG, phrase] or [TAG, start, length]"
                 )
     if spans:
         text = row.first(TEXT_OF.get(name, TEXTS))
@@ -66,19 +66,19 @@ def _entities(row: Row, names: Sequence[str], texts: Sequence[str], options: Opt
         try:
             pairs += entities_of_tags(tag_words(text, spans))
         except UserError as error:
-            raise UserError(f"{row.place}: {row.id}: {error}") from error
+            raise UserError(f"{row.location}: {row.id}: {error}") from error
     return pairs
 
 
 def _checked(row: Row, pair: Entity, options: Options) -> Entity:
     if options.tags == "any":
         if not pair[0].strip():
-            raise UserError(f"{row.place}: {row.id}: an entity has an empty tag; give its tag")
+            raise UserError(f"{row.location}: {row.id}: an entity has an empty tag; give its tag")
         return pair
     try:
         combined_tag(pair[0])
     except UserError as error:
-        raise UserError(f"{row.place}: {row.id}: {error}") from error
+        raise UserError(f"{row.location}: {row.id}: {error}") from error
     return pair
 
 

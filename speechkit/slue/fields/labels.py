@@ -24,7 +24,7 @@ def label_reader(names: Sequence[str], default: Sequence[str]) -> Callable[[Row,
         labels = options.labels or tuple(default)
         label = str(value).strip()
         if labels and label not in labels:
-            raise UserError(f"{row.place}: {row.id}: unknown label {label!r}; use one of {', '.join(labels)}")
+            raise UserError(f"{row.location}: {row.id}: unknown label {label!r}; use one of {', '.join(labels)}")
         return label
 
     return read
@@ -104,7 +104,7 @@ def label_set_reader(names: Sequence[str]) -> Callable[[Row, Options], list[str]
             raise missing_field(row, names[:2], "labels")
         value = row.first(names)
         if isinstance(value, str) and value.strip().startswith(("[", "(", "{")):
-            value = literal(value, row.place, names[0])
+            value = literal(value, row.location, names[0])
         if value is None:
             return []
         given = value.split(",") if isinstance(value, str) else list(value)
@@ -112,7 +112,7 @@ def label_set_reader(names: Sequence[str]) -> Callable[[Row, Options], list[str]
         known = options.labels or DIALOG_ACTS
         for label in sorted(labels):
             if label not in known:
-                raise UserError(f"{row.place}: {row.id}: unknown label {label!r}; use one of {', '.join(known)}")
+                raise UserError(f"{row.location}: {row.id}: unknown label {label!r}; use one of {', '.join(known)}")
         return sorted(labels)
 
     return read
@@ -122,7 +122,7 @@ def command_reader(intents: Sequence[str], slots: Sequence[str]) -> Callable[[Ro
     """A reader of a command: an optional intent and an object of slots."""
 
     def read(row: Row, options: Options) -> Command:
-        given = literal(row.first(slots), row.place, slots[0])
+        given = literal(row.first(slots), row.location, slots[0])
         if not isinstance(given, Mapping):
             raise missing_field(row, slots, "slots, an object of slot to value, {} if empty")
         intent = row.first(intents)

@@ -29,9 +29,9 @@ def gold_localised(row: Row, options: Options) -> Located:
     alignment = row.fields.get("alignment")
     if row.has(("words",)):
         try:
-            words = read_marked(literal(row.fields["words"], row.place, "words") or [])
+            words = read_marked(literal(row.fields["words"], row.location, "words") or [])
         except (TypeError, ValueError) as error:
-            raise UserError(f"{row.place}: {row.id}: words are not lists [word, begin, end]; fix them") from error
+            raise UserError(f"{row.location}: {row.id}: words are not lists [word, begin, end]; fix them") from error
     elif isinstance(alignment, Mapping) and alignment.get("word"):
         for item in alignment["word"]:
             text, begin, length = str(item[0]), float(item[1]), float(item[2])
@@ -52,12 +52,12 @@ def predicted_localised(row: Row, options: Options) -> list[Span]:
 
 def _spans(row: Row, names: Sequence[str]) -> list[Span]:
     """[phrase, begin, end], [begin, end], or [tag, phrase, begin, end], in seconds."""
-    given = literal(row.first(names), row.place, names[0])
+    given = literal(row.first(names), row.location, names[0])
     spans: list[Span] = []
     for item in given or []:
         parts = list(item) if isinstance(item, list | tuple) else []
         if len(parts) not in (2, 3, 4):
-            raise UserError(f"{row.place}: {row.id}: {item!r} is not a span; give [phrase, begin, end] in seconds")
+            raise UserError(f"{row.location}: {row.id}: {item!r} is not a span; give [phrase, begin, end] in seconds")
         begin, end = time_span(row, parts[-2:])
         spans.append((str(parts[-3]) if len(parts) > 2 else "", begin, end))
     return spans

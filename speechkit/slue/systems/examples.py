@@ -98,12 +98,12 @@ def read_questions(manifest: Path, documents: Path | None) -> Iterator[tuple[Utt
         yield question, passages[name]
 
 
-def row_of(utterance: Utterance, place: str) -> Row:
+def row_of(utterance: Utterance, location: str) -> Row:
     """A manifest's row in the format of scoring."""
     fields = {**(utterance.custom or {})}
     if utterance.text is not None:
         fields.setdefault("text", utterance.text)
-    return Row(utterance.id, place, fields)
+    return Row(utterance.id, location, fields)
 
 
 def _target(task: str, row: Row, symbols: TagSet) -> Any:
@@ -117,7 +117,7 @@ def _target(task: str, row: Row, symbols: TagSet) -> Any:
     if task == "qa":
         document = row.fields.get("document_id")
         if document is None:
-            raise UserError(f"{row.place}: {row.id} has no document_id; add the id of the question's document")
+            raise UserError(f"{row.location}: {row.id} has no document_id; add the id of the question's document")
         return str(document), *gold.spans[0]
     return gold
 
@@ -128,13 +128,13 @@ def slot_fields(row: Row) -> dict[str, str]:
     Raises:
         UserError: if the row has no slots, or a slot is named intent.
     """
-    slots = literal(row.fields.get("slots"), row.place, "slots")
+    slots = literal(row.fields.get("slots"), row.location, "slots")
     if not isinstance(slots, dict):
         raise UserError(
-            f"{row.place}: {row.id} has no slots; add an object of slot to value to every row, {{}} for none"
+            f"{row.location}: {row.id} has no slots; add an object of slot to value to every row, {{}} for none"
         )
     if "intent" in slots:
-        raise UserError(f"{row.place}: {row.id} has a slot named intent; rename it")
+        raise UserError(f"{row.location}: {row.id} has a slot named intent; rename it")
     fields = {str(name): " ".join(str(value).split()) or NO_VALUE for name, value in slots.items()}
     intent = row.fields.get("intent")
     return fields if intent is None else {"intent": str(intent), **fields}
@@ -151,13 +151,15 @@ def marked_transcript(row: Row, symbols: TagSet = "raw") -> str:
     name = next((n for n in GOLD_ENTITIES if n in row.fields), None)
     text = row.first(TEXT_OF.get(name or "", TEXTS))
     if name is None or not isinstance(text, str):
-        raise UserError(f"{row.place}: {row.id} has no entities ({', '.join(GOLD_ENTITIES[:3])}) or no text; add both")
-    given = literal(row.fields[name], row.place, name) or []
+        raise UserError(
+            f"{row.location}: {row.id} has no entities ({', '.join(GOLD_ENTITIES[:3])}) or no text; add both"
+        )
+    given = literal(row.fields[name], row.location, name) or []
     try:
         spans = _spans(text, given)
         words = tag_words(text, spans, tags="combined" if symbols == "combined" else "raw")
     except UserError as error:
-        raise UserError(f"{row.place}: {row.id}: {error}") from error
+        raise UserError(f"{row.location}: {row.id}: {error}") from error
     removed = str.maketrans("", "", "".join(SYMBOLS[symbols].values()) + END_SYMBOL)
     clean: list[TaggedWord] = [
         (word, tag) for spoken, tag in words if (word := "".join(spoken.lower().translate(removed).split()))

@@ -78,7 +78,7 @@ def read_text_examples(task: str, path: Path, *, text_field: str | None = None) 
 
 def _tagged(row: Row, text_field: str | None) -> list[TaggedWord]:
     name = next((n for n in GOLD_ENTITIES if n in row.fields), None)
-    given = None if name is None else literal(row.fields[name], row.place, name)
+    given = None if name is None else literal(row.fields[name], row.location, name)
     spans = []
     for entity in given or []:
         match entity:
@@ -86,14 +86,14 @@ def _tagged(row: Row, text_field: str | None) -> list[TaggedWord]:
                 spans.append((tag, begin, length))
             case _:
                 raise UserError(
-                    f"{row.place}: {row.id}: the entity {entity!r} has no position in the text; to train a tagger give "
-                    "[TAG, start, length]"
+                    f"{row.location}: {row.id}: the entity {entity!r} has no position in the text; to train a tagger "
+                    "give [TAG, start, length]"
                 )
     text = text_of(row, (text_field,) if text_field else TEXT_OF.get(name or "", TEXTS))
     try:
         return tag_words(text, spans)
     except UserError as error:
-        raise UserError(f"{row.place}: {row.id}: {error}") from error
+        raise UserError(f"{row.location}: {row.id}: {error}") from error
 
 
 def _question(row: Row, gold: list[str], text_field: str | None) -> TextExample:
@@ -104,7 +104,7 @@ def _question(row: Row, gold: list[str], text_field: str | None) -> TextExample:
 
 
 def _starts(row: Row) -> list[int]:
-    answers = literal(row.fields.get("answers"), row.place, "answers")
+    answers = literal(row.fields.get("answers"), row.location, "answers")
     if isinstance(answers, Mapping):
         return [int(start) for start in answers.get("answer_start", [])]
     return [
