@@ -119,5 +119,5 @@ def test_the_recipe_trains_a_separator_of_its_mixtures(speech, mixed):
     assert (trained.speakers, trained.sample_rate) == (2, RATE)
     further = [f"speech_manifest={speech}", *QUICK, f"train.start={outputs(recipe, mixed, 'train') / 'model'}"]
     assert run_recipe(recipe, mixed, overrides=further, stop=3) == 0
-    with pytest.raises(UserError, match="has 2 tracks at 8000 Hz, and 3"):
+    with pytest.raises(UserError, match="has 2 tracks at 8000 Hz, not 3"):
         run_recipe(recipe, mixed, overrides=[*further, "train.mixing.counts=[0, 0.5, 0.5]"], stop=3)

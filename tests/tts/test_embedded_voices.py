@@ -1,13 +1,15 @@
-"""The English voice in the package: what a plain install says is heard by its recogniser."""
+"""The voices in the package: English is understood by the recogniser there, German has the right pace and pitch."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from speechkit.asr import load_recognizer
 from speechkit.io.audio import write_audio
 from speechkit.metrics import character_errors
-from speechkit.tts.voice import MODELS, load_voice, say_text
+from speechkit.tts.pitch import pitch
+from speechkit.tts.voice import EMBEDDED, MODELS, load_voice, say_text
 
 SENTENCES = (
     "The train to the city leaves at seven in the evening.",
@@ -44,5 +46,17 @@ def test_lengths_that_are_asked_for_are_kept(voice):
     assert say_text(voice, SENTENCES[0], seconds=4.0).seconds == pytest.approx(4.0, abs=0.02)
 
 
-def test_the_voice_is_small():
-    assert sum(path.stat().st_size for path in (MODELS / "english").iterdir()) <= 8_100_000
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_a_voice_is_small(name):
+    assert sum(path.stat().st_size for path in (MODELS / name).iterdir()) <= 8_100_000
+
+
+def test_the_german_voice_reads_numbers_at_the_pace_and_pitch_of_its_speaker():
+    german = load_voice("german")
+    figures = say_text(german, "Am 3. Mai kostete es 3,50 €, und alle waren zufrieden.")
+    words = say_text(german, "Am dritten Mai kostete es drei Euro fünfzig, und alle waren zufrieden.")
+    assert figures.seconds == pytest.approx(words.seconds, rel=0.15)
+    assert 3.0 < words.seconds < 6.5  # 70 characters at 11 to 23 a second
+    contour = pitch(words.waveform)
+    assert 0.3 < (contour > 0).mean() < 0.8
+    assert 140 < np.median(contour[contour > 0]) < 260
