@@ -142,7 +142,7 @@ def cluster(context: Context) -> None:
             )
             trained.codebook.save(context.output("codebooks") / size_folder(clusters) / name)
             if not number:
-                teacher = trained.at_price(config.teacher_penalty)
+                teacher = trained.with_penalty(config.teacher_penalty)
                 teacher.save(context.output("teachers") / size_folder(clusters))
     plan.write(context.output("teachers"))
 

@@ -32,7 +32,7 @@ def train(
     residual: Annotated[int, typer.Option(min=0, help="Number of residual codebooks.")] = 0,
     product: Annotated[int, typer.Option(min=0, help="Number of product codebooks.")] = 0,
     average: Annotated[int, typer.Option(min=1, help="Average each frame over this many frames, odd.")] = 1,
-    price: Annotated[float, typer.Option(min=0, help="Cost of switching units, in mean distances.")] = 0.0,
+    switch_penalty: Annotated[float, typer.Option(min=0, help="Cost of switching units, in mean distances.")] = 0.0,
     backend: Annotated[str, typer.Option(help="numpy, or faiss (the extra).")] = "numpy",
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
     json: Json = False,
@@ -42,7 +42,7 @@ def train(
     Examples:
       speechkit units train features --clusters 100 --out kmeans-100
 
-      speechkit units train features --clusters 100 --average 3 --price 0.1 --out smoothed
+      speechkit units train features --clusters 100 --average 3 --switch-penalty 0.1 --out smoothed
 
       speechkit units train features --clusters 256 --residual 4 --out residual
     """
@@ -61,11 +61,15 @@ def train(
         raise ConfigError("--residual and --product exclude each other; give one")
     if average % 2 == 0:
         raise ConfigError(f"--average is {average}, which has no middle frame; give an odd number")
-    if not math.isfinite(price):
-        raise ConfigError(f"--price is {price}, so that units would never change; give a number such as 0.1")
-    smoothing = Smoothing(average, price)
+    if not math.isfinite(switch_penalty):
+        raise ConfigError(
+            f"--switch-penalty is {switch_penalty}, so that units would never change; give a number such as 0.1"
+        )
+    smoothing = Smoothing(average, switch_penalty)
     if smoothing != Smoothing() and (residual or product):
-        raise ConfigError("--average and --price smooth the units of one codebook; leave --residual and --product out")
+        raise ConfigError(
+            "--average and --switch-penalty smooth the units of one codebook; leave --residual and --product out"
+        )
     try:
         given = {"clusters": clusters, "normalization": normalization, "backend": backend, "seed": seed}
         config = msgspec.convert(given, KMeansConfig)

@@ -30,17 +30,17 @@ class Smoothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         frames: odd window length of the moving average of frames.
-        price: penalty for switching units, in units of the mean squared distance of a frame to its centroid.
+        switch_penalty: penalty for switching units, in units of the mean squared distance of a frame to its centroid.
     """
 
     frames: int = 1
-    price: float = 0.0
+    switch_penalty: float = msgspec.field(default=0.0, name="price")  # the key in stored codebooks
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.frames % 2 == 0:
             raise ConfigError(f"frames is {self.frames}, it must be odd")
-        if not 0 <= self.price < math.inf:
-            raise ConfigError(f"price is {self.price}, it must be a finite number of 0 or more")
+        if not 0 <= self.switch_penalty < math.inf:
+            raise ConfigError(f"switch_penalty is {self.switch_penalty}, it must be a finite number of 0 or more")
 
 
 class SmoothedSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="smoothed", tag_field="kind"):
@@ -101,11 +101,13 @@ class SmoothedCodebook:
             # |x|² is the same for all units of a frame and can be dropped.
             return np.asarray((squares - 2 * (rows[begin:end] @ centroids.T)) / self.spec.distance, np.float32)
 
-        return long_path(costs, len(rows), self.spec.smoothing.price)
+        return long_path(costs, len(rows), self.spec.smoothing.switch_penalty)
 
-    def at_price(self, price: float) -> SmoothedCodebook:
+    def with_penalty(self, switch_penalty: float) -> SmoothedCodebook:
         """The same codebook with another penalty for switching units."""
-        return SmoothedCodebook(self.codebook, Smoothing(self.spec.smoothing.frames, price), self.spec.distance)
+        return SmoothedCodebook(
+            self.codebook, Smoothing(self.spec.smoothing.frames, switch_penalty), self.spec.distance
+        )
 
     def units(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
         """Deduplicated units of an item."""

@@ -52,7 +52,7 @@ def test_every_frame_has_the_unit_of_its_codebook(made):
 
 def test_averages_and_a_price_make_units_last_longer(made, tmp_path, capsys):
     train = ["units", "train", str(made / "features"), "--clusters", "20", "--out", str(tmp_path / "book")]
-    assert call([*train, "--average", "3", "--price", "1"]) == 0
+    assert call([*train, "--average", "3", "--switch-penalty", "1"]) == 0
     assign = ["units", "assign", str(made / "features"), "--codebook", str(tmp_path / "book")]
     assert call([*assign, "--out", str(tmp_path / "units.jsonl")]) == 0
     plain, smoothed = (sum(len(row.units) for row in rows(folder)) for folder in (made, tmp_path))
@@ -60,9 +60,9 @@ def test_averages_and_a_price_make_units_last_longer(made, tmp_path, capsys):
     capsys.readouterr()
     assert call([*train, "--average", "2"]) == 2
     assert "--average is 2" in capsys.readouterr().err
-    assert call([*train, "--price", "inf"]) == 2
-    assert "--price is inf" in capsys.readouterr().err
-    assert call([*train, "--price", "1", "--residual", "2"]) == 2
+    assert call([*train, "--switch-penalty", "inf"]) == 2
+    assert "--switch-penalty is inf" in capsys.readouterr().err
+    assert call([*train, "--switch-penalty", "1", "--residual", "2"]) == 2
     assert "leave --residual" in capsys.readouterr().err
 
 

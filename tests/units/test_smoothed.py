@@ -28,9 +28,9 @@ def planted(seed: int) -> tuple[Codebook, NDArray[np.int64], NDArray[np.float32]
     return Codebook(centres, ENCODER), truth, frames.astype(np.float32)
 
 
-def smoothed(frames: int = 3, price: float = 1.0) -> SmoothedCodebook:
+def smoothed(frames: int = 3, switch_penalty: float = 1.0) -> SmoothedCodebook:
     codebook, _, features = planted(1)
-    return SmoothedCodebook(codebook, Smoothing(frames, price), mean_distance(codebook, [features], frames))
+    return SmoothedCodebook(codebook, Smoothing(frames, switch_penalty), mean_distance(codebook, [features], frames))
 
 
 def test_smoothed_units_are_nearer_to_the_truth_than_the_nearest_centroids() -> None:
@@ -76,7 +76,7 @@ def test_bad_frames_and_settings_are_refused() -> None:
     assert smoothed().assign(frames[:0]).shape == (0,)
     with pytest.raises(ConfigError, match="frames is 2"):
         Smoothing(2)
-    with pytest.raises(ConfigError, match="price is -1"):
+    with pytest.raises(ConfigError, match="switch_penalty is -1"):
         Smoothing(1, -1)
     with pytest.raises(UserError, match="no frames"):
         mean_distance(planted(0)[0], [], 3)

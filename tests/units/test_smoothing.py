@@ -1,4 +1,4 @@
-"""The path of least cost with a price for every change, against all paths."""
+"""The path of least cost with a penalty for every change, against all paths."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from speechkit.errors import ConfigError
 from speechkit.units.smoothing import averaged, best_path, long_path
 
 
-def cost_of(path: NDArray[np.int32], costs: NDArray[np.float32], price: float | NDArray[np.float32]) -> float:
+def cost_of(path: NDArray[np.int32], costs: NDArray[np.float32], switch_penalty: float | NDArray[np.float32]) -> float:
     units = costs.shape[1]
-    prices = np.where(np.eye(units), 0, np.broadcast_to(price, (units, units)))
-    return float(costs[np.arange(len(path)), path].sum(dtype=np.float64) + prices[path[:-1], path[1:]].sum())
+    penalties = np.where(np.eye(units), 0, np.broadcast_to(switch_penalty, (units, units)))
+    return float(costs[np.arange(len(path)), path].sum(dtype=np.float64) + penalties[path[:-1], path[1:]].sum())
 
 
 @settings(max_examples=60)
 @given(st.integers(1, 7), st.integers(1, 3), st.floats(0, 3), st.integers(0, 10_000))
-def test_no_path_costs_less(frames: int, units: int, price: float, seed: int) -> None:
+def test_no_path_costs_less(frames: int, units: int, switch_penalty: float, seed: int) -> None:
     costs = np.random.default_rng(seed).random((frames, units)).astype(np.float32)
-    found = cost_of(best_path(costs, price), costs, price)
-    least = min(cost_of(np.array(path, np.int32), costs, price) for path in product(range(units), repeat=frames))
+    found = cost_of(best_path(costs, switch_penalty), costs, switch_penalty)
+    least = min(
+        cost_of(np.array(path, np.int32), costs, switch_penalty) for path in product(range(units), repeat=frames)
+    )
     assert found == pytest.approx(least, abs=1e-5)
 
 
@@ -36,19 +38,19 @@ def test_no_path_costs_less_where_each_change_has_its_own_price(
 ) -> None:
     generator = np.random.default_rng(seed)
     costs = generator.random((frames, units)).astype(np.float32)
-    prices = (dearest * generator.random((units, units))).astype(np.float32)
-    found = cost_of(best_path(costs, prices), costs, prices)
-    least = min(cost_of(np.array(path, np.int32), costs, prices) for path in product(range(units), repeat=frames))
+    penalties = (dearest * generator.random((units, units))).astype(np.float32)
+    found = cost_of(best_path(costs, penalties), costs, penalties)
+    least = min(cost_of(np.array(path, np.int32), costs, penalties) for path in product(range(units), repeat=frames))
     assert found == pytest.approx(least, abs=1e-5)
 
 
 @settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 30), st.sampled_from([0.0, 0.25, 1.0]), st.integers(0, 10_000))
-def test_a_table_of_one_price_gives_what_the_price_gives(frames: int, units: int, price: float, seed: int) -> None:
+def test_a_table_of_one_penalty_equals_the_penalty(frames: int, units: int, switch_penalty: float, seed: int) -> None:
     costs = (np.random.default_rng(seed).integers(0, 8, (frames, units)) / 4).astype(np.float32)  # ties, and exact sums
-    table = np.full((units, units), price, np.float32)
-    one, other = best_path(costs, price), best_path(costs, table)
-    assert cost_of(one, costs, price) == cost_of(other, costs, price)
+    table = np.full((units, units), switch_penalty, np.float32)
+    one, other = best_path(costs, switch_penalty), best_path(costs, table)
+    assert cost_of(one, costs, switch_penalty) == cost_of(other, costs, switch_penalty)
 
 
 def test_without_a_price_every_frame_takes_its_cheapest_unit() -> None:
@@ -67,19 +69,19 @@ def test_windows_give_the_path_of_the_whole_item() -> None:
     generator = np.random.default_rng(1)
     costs = generator.random((4000, 12)).astype(np.float32)
     costs[np.arange(4000), np.repeat(generator.integers(12, size=500), 8)] -= 0.5
-    for price in (0.4, generator.uniform(0.3, 0.5, (12, 12)).astype(np.float32)):
-        windowed = long_path(lambda a, b: costs[a:b], len(costs), price, window=300, lookahead=100)
-        np.testing.assert_array_equal(windowed, best_path(costs, price))
+    for switch_penalty in (0.4, generator.uniform(0.3, 0.5, (12, 12)).astype(np.float32)):
+        windowed = long_path(lambda a, b: costs[a:b], len(costs), switch_penalty, window=300, lookahead=100)
+        np.testing.assert_array_equal(windowed, best_path(costs, switch_penalty))
 
 
 def test_an_item_of_no_frames_has_no_units() -> None:
     assert best_path(np.zeros((0, 4), np.float32), 1.0).shape == (0,)
 
 
-@pytest.mark.parametrize("price", [-0.1, float("nan"), np.array([[0, 1], [-1, 0]], np.float32)])
-def test_a_price_below_zero_is_refused(price: float | NDArray[np.float32]) -> None:
+@pytest.mark.parametrize("switch_penalty", [-0.1, float("nan"), np.array([[0, 1], [-1, 0]], np.float32)])
+def test_a_penalty_below_zero_is_refused(switch_penalty: float | NDArray[np.float32]) -> None:
     with pytest.raises(ConfigError, match="penalty"):
-        best_path(np.zeros((2, 2), np.float32), price)
+        best_path(np.zeros((2, 2), np.float32), switch_penalty)
 
 
 @given(st.integers(0, 12), st.sampled_from([1, 3, 7]))

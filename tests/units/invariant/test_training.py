@@ -128,7 +128,7 @@ def test_a_pass_takes_one_version_of_every_item():
 
 def test_the_second_round_learns_clusters_of_the_network_and_is_resumed_to_the_same_bytes(tmp_path):
     teacher, store, versions = planted(12)
-    wide = SmoothedCodebook(teacher.codebook, Smoothing(price=0.2), 1.0)
+    wide = SmoothedCodebook(teacher.codebook, Smoothing(switch_penalty=0.2), 1.0)
     config = InvariantConfig(epochs=(20, 10), teacher_share=0.25, **QUICK)
     asked = itertools.count()
     whole = train_invariant(
