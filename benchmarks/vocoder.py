@@ -30,7 +30,7 @@ def main() -> None:
     import numpy as np
 
     from speechkit.runtime import limit_threads
-    from speechkit.tts.vocoder.config import HifiGanConfig, VocoderConfig, VocosConfig
+    from speechkit.tts.vocoder.config import HarmonicConfig, HifiGanConfig, VocoderConfig, VocosConfig
     from speechkit.tts.vocoder.copy_synthesis import synthesize
     from speechkit.tts.vocoder.vocoder import Vocoder, without_weight_norm
 
@@ -39,6 +39,7 @@ def main() -> None:
         "HiFi-GAN V1": HifiGanConfig(),
         "Vocos, paper": VocosConfig(),
         "Vocos, small": VocosConfig(width=256, inner=512),
+        "the same, harmonic source": VocosConfig(width=256, inner=512, harmonics=HarmonicConfig()),
     }
     frames = np.random.default_rng(0).standard_normal((SECONDS * 100, 80)).astype(np.float32) - 5
     print("## Vocoders\n")
