@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from safetensors.torch import save_file
@@ -47,7 +47,7 @@ def test_smaller_configurations_keep_to_their_sizes(name, most):
         assert most / 2 < sum(value.numel() for value in network.parameters()) <= most
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)  # a rare network loses a digit more than these
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 1000),
     speakers=st.integers(1, 3),
@@ -63,7 +63,17 @@ def test_tracks_equal_those_of_the_published_graph(seed, speakers, samples, laye
     mixture = torch.randn(2, samples, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         expected = published_tracks(state, config, mixture)
+        assume(rounding_effect(state, config, mixture) < 2e-5)
         torch.testing.assert_close(loaded(config, weights)(mixture), expected, atol=1e-4, rtol=1e-4)
+
+
+def rounding_effect(state, config, mixture):
+    """How far tracks move where every weight is rounded once: rare random networks amplify that to over 1e-3."""
+    weights = {key: value.double() for key, value in state.items()}
+    draws = torch.Generator().manual_seed(0)
+    rounded = {key: value * (1 + 6e-8 * torch.randn(value.shape, generator=draws)) for key, value in weights.items()}
+    tracks = [published_tracks(each, config, mixture.double()) for each in (weights, rounded)]
+    return float((tracks[0] - tracks[1]).abs().max())
 
 
 def loaded(config: MossFormer2Config, weights: dict[str, torch.Tensor]) -> MossFormer2:
