@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.asr.hypothesis import Emissions
+from speechkit.io.arrays import Float
 from speechkit.mining.correction import Spellings, corrected, parts, without_lost
 from speechkit.mining.records import Document, PairAlignment, SentenceMatch
 from speechkit.runtime.compiled import compiled
 from speechkit.text import Normalizer
-
-Float = NDArray[np.float32]
 
 SURE_NATS = 6.0
 KNOWN_WEIGHT = 0.3

@@ -42,8 +42,10 @@ def settings_without_effect(configs: Mapping[str, Any]) -> Iterator[str]:
         from speechkit.asr.load import gives_emissions
 
         if not gives_emissions(hypotheses.recognizer):
-            needed = "needs the emissions of a recogniser, which {} does not give; use the embedded one or a CTC model"
-            needed = needed.format(hypotheses.recognizer)
+            needed = (
+                f"needs the emissions of a recogniser, which {hypotheses.recognizer} does not give; "
+                "use the embedded one or a CTC model"
+            )
             if refinement is not None and refinement.correct == "all":
                 yield f"refinement.correct=all: {needed}"
             elif refinement is not None and refinement.lexicon != "auto":

@@ -17,7 +17,7 @@ from speechkit.errors import UserError
 from speechkit.io.arrays import Float
 from speechkit.nn.mel import MelSpectrogram
 from speechkit.tts.pitch import LOWEST, pitch
-from speechkit.tts.vocoder.config import MelInput, VocoderConfig, VocosConfig
+from speechkit.tts.vocoder.config import MelInput, VocoderConfig
 from speechkit.tts.vocoder.training_config import CropConfig
 
 Recording = tuple[Utterance, Path]
@@ -67,7 +67,6 @@ class CropBatches:
         self._stored = stored
         taken = vocoder.input
         self._mel = MelSpectrogram(taken.mel) if isinstance(taken, MelInput) else None
-        self._harmonic = isinstance(vocoder.generator, VocosConfig) and vocoder.generator.harmonics is not None
         self._chances = speaker_chances([row for row, _ in recordings], balance)
 
     def __call__(self, number: int) -> dict[str, Tensor]:
@@ -100,7 +99,7 @@ class CropBatches:
             frames = mel[frame : frame + samples // self._mel.spec.hop_samples]
             waveform = fitted(piece[cut:], samples)
         item = {"frames": frames, "waveforms": torch.from_numpy(waveform)}
-        if self._harmonic:
+        if self._vocoder.harmonic:
             item |= _crop_pitch(row, manifest, begin, crops.seconds, rate, self._vocoder.generator.samples_per_frame)
         if self._vocoder.speaker is not None:
             seconds, mel_rate = crops.reference_seconds, self._vocoder.speaker.mel.sample_rate

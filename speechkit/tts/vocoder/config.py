@@ -292,6 +292,11 @@ class VocoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return -(-self.generator.context_frames // self.repeats)
 
     @property
+    def harmonic(self) -> bool:
+        """Whether the generator has a harmonic source."""
+        return isinstance(self.generator, VocosConfig) and self.generator.harmonics is not None
+
+    @property
     def condition(self) -> int:
         """Width of speaker and noise together."""
         return (self.speaker.dim if self.speaker else 0) + self.noise

@@ -74,7 +74,7 @@ def generated(vocoder: Vocoder, batch: Batch) -> Tensor:
 
 
 def _pitch(vocoder: Vocoder, batch: Batch) -> Pitch | None:
-    return Pitch(batch["hertz"], batch["voiced"]) if vocoder.harmonic else None
+    return Pitch(batch["hertz"], batch["voiced"]) if vocoder.config.harmonic else None
 
 
 def _condition(vocoder: Vocoder, batch: Batch) -> Tensor | None:
@@ -89,7 +89,7 @@ def _condition(vocoder: Vocoder, batch: Batch) -> Tensor | None:
 def pitch_loss(network: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
     """Loss of the pitch predictor of a harmonic source; zero for other vocoders."""
     vocoder = network.vocoder
-    if not vocoder.harmonic:
+    if not vocoder.config.harmonic:
         return batch["waveforms"].new_zeros(()), {}
     loss_and_values: tuple[Tensor, dict[str, float]] = vocoder.pitch_loss(
         batch["frames"], _condition(vocoder, batch), _pitch(vocoder, batch)

@@ -103,17 +103,12 @@ class Vocoder(nn.Module):
             (B, S) float32; zeros behind an item's own samples.
         """
         hidden, mel, inside = self._projected(frames, lengths)
-        further = (pitch, origin) if self.harmonic else ()
+        further = (pitch, origin) if self.config.harmonic else ()
         waveforms: Tensor = self.generator(hidden, mel, inside, condition, *further)
         if inside is not None:
             step = self.config.generator.samples_per_frame
             waveforms = waveforms * inside[:, :, 0].repeat_interleave(step, dim=1)
         return waveforms
-
-    @property
-    def harmonic(self) -> bool:
-        """Whether the generator has a harmonic source."""
-        return isinstance(self.generator, Vocos) and self.generator.pitch is not None
 
     def predicted_pitch(self, frames: Tensor, condition: Tensor | None = None) -> Pitch:
         """Predicted pitch of the generator's frames; frames as for `forward`.
@@ -217,7 +212,7 @@ class Vocoder(nn.Module):
         context, hop = self.config.context_frames, self.samples_per_frame
         held: Tensor | None = None
         before, wanted = 0, first_frames
-        contour = _StreamedPitch(self, condition) if self.harmonic else None
+        contour = _StreamedPitch(self, condition) if self.config.harmonic else None
 
         def samples(piece: Tensor, begin: int, end: int) -> Float:
             with torch.inference_mode():
