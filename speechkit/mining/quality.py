@@ -8,8 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.data.listening import clipped_samples
-from speechkit.io.arrays import Float
+from speechkit.io.arrays import Float, true_runs
 
 FRAME_SECONDS = 0.02
 CONTEXT_SECONDS = 0.5
@@ -18,6 +17,8 @@ NOISE_PERCENTILE = 10.0
 BAND_DECIBELS = -50.0
 """Below the strongest part of the mean spectrum: what is weaker at all higher frequencies is outside the band."""
 SPECTRUM_SECONDS = 0.064
+CLIPPED_RUN = 3
+"""Shortest run of samples at the largest value that is clipped; a sound wave touches it once."""
 MOST_DECIBELS = 100.0
 
 
@@ -94,8 +95,17 @@ def bandwidth_hertz(sentence: Float, sample_rate: int) -> float:
 
 
 def clipped_share(sentence: Float) -> float:
-    """Share of clipped samples of a sentence; see `speechkit.data.listening.clipped_samples`."""
-    return clipped_samples(sentence) / max(1, len(sentence))
+    """Share of the samples in runs of at least three at the largest value of the sentence.
+
+    `speechkit.data.listening.clipped_samples` asks for equal samples and a steep entry, since it warns about whole
+    corpora; a column that sentences are filtered by also counts tops that a codec or a low tone has rounded.
+    """
+    top = float(np.abs(sentence).max()) if len(sentence) else 0.0
+    if top < 0.05:
+        return 0.0
+    begins, ends = true_runs(np.abs(sentence) >= 0.999 * top).T
+    lengths = ends - begins
+    return float(lengths[lengths >= CLIPPED_RUN].sum() / len(sentence))
 
 
 def _powers(samples: Float, frame: int) -> NDArray[np.float64]:
