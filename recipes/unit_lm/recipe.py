@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from speechkit.data.records import Utterance
-from speechkit.encoders.load import encoder_digest
 from speechkit.lm.pair_scores import PairClip
 from speechkit.lm.pair_stages import PAIR_DROPS, JudgeConfig, PairsConfig
 from speechkit.lm.stages import (
@@ -20,7 +19,7 @@ from speechkit.lm.stages import (
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
 from speechkit.units.quantizers import quantizer_digest
 from speechkit.units.sequences import UnitSequence
-from speechkit.units.stages import ASSIGN_DROPS, AssignConfig, AssignUnits
+from speechkit.units.stages import assign_stage
 
 from .pairs import judge, pairs
 from .showing import report, speak
@@ -113,19 +112,11 @@ recipe = Recipe(
             config=PairsConfig,
             drop_reasons=PAIR_DROPS,
         ),
-        Stage(
-            number=10,
-            name="pair_units",
-            run=AssignUnits,
-            inputs=(
-                stage("pairs", "recordings.jsonl"),
-                model("codebook", digest=quantizer_digest),
-                model("encoder", digest=encoder_digest),
-            ),
-            outputs=(Output("said.jsonl", schema=UnitSequence, min_records=0),),
-            config=AssignConfig,
-            drop_reasons=ASSIGN_DROPS,
-            resources=Resources(cpus=1, gpus=1),
+        assign_stage(
+            10,
+            "pair_units",
+            [stage("pairs", "recordings.jsonl")],
+            Output("said.jsonl", schema=UnitSequence, min_records=0),
         ),
         Stage(
             number=11,

@@ -12,27 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from speechkit.data.records import Utterance
-from speechkit.encoders.load import encoder_digest
 from speechkit.errors import UserError
 from speechkit.lm.decoding.sampling import SamplingConfig
 from speechkit.lm.records import Continued, Costs, Saving, TokenSpec
 from speechkit.lm.unit_costs import SequenceCost, saving, summarize
 from speechkit.lm.unit_training import UnitTraining
-from speechkit.pipeline import SHARED, Context, Interrupted, Output, Resources, Stage, external, model, stage
+from speechkit.pipeline import SHARED, Context, Interrupted, Output, Stage, external, stage
 from speechkit.runtime import item_seed
 from speechkit.training import TrainingConfig
-from speechkit.units.quantizers import UnitSet, load_quantizer, quantizer_digest, unit_sets
+from speechkit.units.quantizers import UnitSet, load_quantizer, unit_sets
 from speechkit.units.sequences import UnitSequence, write_sequences
-from speechkit.units.stages import (
-    ASSIGN_DROPS,
-    DROP_REASONS,
-    AssignConfig,
-    AssignUnits,
-    Count,
-    HeldOutConfig,
-    Positive,
-    held_out,
-)
+from speechkit.units.stages import DROP_REASONS, Count, HeldOutConfig, Positive, assign_stage, held_out
 
 if TYPE_CHECKING:
     from speechkit.lm.continuation import Continuation
@@ -80,20 +70,14 @@ def unit_stages(first: int) -> tuple[Stage, Stage]:
             config=PrepareConfig,
             drop_reasons=DROP_REASONS,
         ),
-        Stage(
-            number=first + 1,
-            name="units",
-            run=AssignUnits,
-            inputs=(
+        assign_stage(
+            first + 1,
+            "units",
+            [
                 stage("prepare", "recordings.jsonl"),
                 *(external(name, schema=Utterance, of="prepare") for name in manifests),
-                model("codebook", digest=quantizer_digest),
-                model("encoder", digest=encoder_digest),
-            ),
-            outputs=(Output("units.jsonl", schema=UnitSequence),),
-            config=AssignConfig,
-            drop_reasons=ASSIGN_DROPS,
-            resources=Resources(cpus=1, gpus=1),
+            ],
+            Output("units.jsonl", schema=UnitSequence),
         ),
     )
 

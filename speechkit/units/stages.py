@@ -10,9 +10,12 @@ import msgspec
 from speechkit.data.held_out import hold_out
 from speechkit.data.manifest import unique_ids
 from speechkit.data.records import Utterance
+from speechkit.encoders.load import encoder_digest
 from speechkit.errors import AudioError, ConfigError, UserError
-from speechkit.pipeline import NEUTRAL, SHARED, Context, Drop, Worker
+from speechkit.pipeline import NEUTRAL, SHARED, Context, Drop, Output, Resources, Stage, Worker, model
+from speechkit.pipeline.stage import External, StageInput
 from speechkit.runtime import item_seed
+from speechkit.units.quantizers import quantizer_digest
 from speechkit.units.sequences import UnitSequence
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -143,3 +146,24 @@ class AssignUnits(Worker):
         frames = encode_frames(self.encoder, waveform)
         sequence = quantize_recording(row.id, frames, self.quantizer)[0]
         return sequence if sequence.units else Drop("no_units", "shorter than a frame")
+
+
+def assign_stage(number: int, name: str, inputs: Sequence[StageInput | External], output: Output) -> Stage:
+    """A stage that writes the units of recordings.
+
+    Args:
+        number: of the stage.
+        name: of the stage.
+        inputs: the recordings, then the manifests that their audio paths are relative to.
+        output: of `UnitSequence`.
+    """
+    return Stage(
+        number=number,
+        name=name,
+        run=AssignUnits,
+        inputs=(*inputs, model("codebook", digest=quantizer_digest), model("encoder", digest=encoder_digest)),
+        outputs=(output,),
+        config=AssignConfig,
+        drop_reasons=ASSIGN_DROPS,
+        resources=Resources(cpus=1, gpus=1),
+    )
