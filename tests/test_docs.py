@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -62,3 +63,28 @@ def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "site/reference/index.html").is_file()
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_import_of_the_documentation_exists(text: Path) -> None:
+    for module, names in re.findall(r"from (speechkit[\w.]*) import ([\w, ]+)", text.read_text()):
+        folder = ROOT / module.replace(".", "/")
+        file = folder.with_suffix(".py")
+        bound = _bound_names(file if file.is_file() else folder / "__init__.py")
+        wanted = {name.split(" as ")[0].strip() for name in names.split(",")}
+        assert not {name for name in wanted - bound if not (folder / f"{name}.py").is_file()}, module
+
+
+def _bound_names(module: Path) -> set[str]:
+    """Names that a module defines or imports, or that it lists as strings because it loads them on demand."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.alias):
+            names.add(node.asname or node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names.add(node.value)
+    return names

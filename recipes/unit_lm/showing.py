@@ -14,8 +14,8 @@ from speechkit.runtime import item_seed
 
 def speak(context: Context) -> None:
     """Continue prompts of the test set, and synthesise some continuations if there is a decoder."""
-    continuations = continued(context)
     if context.config.decoder is None:
+        continued(context)
         return
     from speechkit.io.audio import write_audio
     from speechkit.io.paths import safe_id
@@ -24,7 +24,9 @@ def speak(context: Context) -> None:
 
     spec = read_vocabulary(context)
     decoder = load_unit_decoder(context.config.decoder, context.device)
+    decoder.check(spec.units.digest)
     vocoder: Any = load_vocoder(context.config.vocoder, context.device)
+    continuations = continued(context)
     for prompt, row in ((continuation.prompt, continuation.sequence) for continuation in continuations):
         units: list[int] = [*prompt.units, *row.units]
         durations: list[int] | None = [*prompt.durations, *row.durations]

@@ -23,7 +23,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Temperature = Annotated[float, typer.Option(help="Divisor of log-probabilities; 0: always the most probable unit.")]
 TopK = Annotated[int, typer.Option(help="Number of most probable units to sample from; 0: all.")]
 TopP = Annotated[float, typer.Option(help="Total probability of the units to sample from.")]
-Seed = Annotated[int, typer.Option(help="Seed.")]
+Seed = Annotated[int, typer.Option(help="Seed.", min=0, max=2**63 - 1)]
 Manifest = Annotated[Path | None, typer.Option("--manifest", help="Manifest with speakers, for the intervals.")]
 
 

@@ -200,9 +200,9 @@ def _report(facts: dict[str, Any], json: bool) -> None:
 def _require_format(out: Path) -> None:
     """Refuse an unknown suffix before a model is loaded."""
     from speechkit.errors import ConfigError
-    from speechkit.io.audio import FORMATS
+    from speechkit.io.audio import FORMATS, names_audio
 
-    if out.suffix.lstrip(".").upper() not in FORMATS:
+    if not names_audio(out):
         raise ConfigError(f"--out {out}: give a file that ends with .{', .'.join(item.lower() for item in FORMATS)}")
 
 

@@ -68,14 +68,17 @@ def score_separation(
 
     from speechkit.cli.progress import progress_line
     from speechkit.errors import UserError
+    from speechkit.metrics.bootstrap import check_settings
     from speechkit.metrics.separated_tracks import read_estimates, read_references
     from speechkit.metrics.separation_comparison import compare_separation
     from speechkit.metrics.separation_items import score_items
     from speechkit.metrics.sides import name_systems
     from speechkit.metrics.signal_quality import known_measures
 
-    asked = None if measures is None else [name for name in measures.replace("none", "").split(",") if name]
+    named = None if measures is None else [name.strip() for name in measures.split(",") if name.strip()]
+    asked = [] if named == ["none"] else named
     chosen, absent = known_measures(asked)
+    check_settings(confidence, resamples, seed)
     references, unusable = read_references(reference)
     systems = {name: read_estimates(path) for name, path in name_systems(estimates).items()}
     items = score_items(

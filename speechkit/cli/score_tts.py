@@ -56,8 +56,10 @@ def score_tts(
 ) -> None:
     """Score synthetic speech."""
     from speechkit.errors import UserError
+    from speechkit.metrics.bootstrap import check_settings
     from speechkit.metrics.sides import name_systems
     from speechkit.report.tts_page import write_report
+    from speechkit.text import get_normalizer
     from speechkit.tts.scores.measuring import choose_measures
     from speechkit.tts.scores.summary import RECORDINGS, BootstrapSettings
 
@@ -74,6 +76,8 @@ def score_tts(
         if not path.is_file():
             raise UserError(f"{path}: no such file; give a manifest")
     normalizer = normalizer or ("english" if lang == "en" else "simple")
+    get_normalizer(normalizer)  # refuse an unknown name before any work
+    check_settings(confidence, resamples, seed)
     settings = {
         "references": None if references is None else str(references),
         "recognizer": recognizer,

@@ -38,7 +38,9 @@ def separate(
     speakers: Annotated[int | None, typer.Option(help="Number of speakers, if known; counted otherwise.")] = None,
     rate: Annotated[int | None, typer.Option(help="Sample rate of the tracks; default: the recording's.")] = None,
     format: Annotated[str, typer.Option(help="wav or flac.")] = "wav",  # noqa: A002
-    channel: Annotated[int | None, typer.Option(help="Channel from 0; default: the mean of all.")] = None,
+    channel: Annotated[
+        int | None, typer.Option(help="Channel from 0; default: the mean, and of rows their own.")
+    ] = None,
     window: Annotated[float, typer.Option(help="Window length in seconds.")] = 8.0,
     overlap: Annotated[float, typer.Option(help="Overlap of windows in seconds; at most half a window.")] = 2.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",

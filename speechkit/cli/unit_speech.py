@@ -5,14 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from speechkit.cli.left_out import LeftOut
-
-if TYPE_CHECKING:
-    from speechkit.tts.unit_decoder import UnitDecoder
 
 Spoken = list[tuple[str, list[int], list[int] | None]]
 """Id, units and, if known, their durations in frames."""
@@ -22,7 +19,7 @@ Vocoder = Annotated[str, typer.Option(help="Vocoder of log-mel frames: name or f
 Speaker = Annotated[Path | None, typer.Option(help="A recording of the target speaker, for decoders of many voices.")]
 Seconds = Annotated[float | None, typer.Option(help="Length of each sequence, instead of its durations.")]
 Speed = Annotated[float, typer.Option(help="2 is twice as fast.")]
-Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
+Seed = Annotated[int, typer.Option(help="Seed of the noise.", min=0, max=2**63 - 1)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 
 
@@ -82,8 +79,9 @@ def _units(given: str) -> tuple[Spoken, str | None]:
     from speechkit.errors import UserError
     from speechkit.units.sequences import read_sequences
 
-    if given.replace(",", " ").replace(" ", "").isdigit():
-        return [("units", [int(unit) for unit in given.replace(",", " ").split()], None)], None
+    numbers = given.replace(",", " ").split()
+    if numbers and all(map(str.isdecimal, numbers)):
+        return [("units", [int(unit) for unit in numbers], None)], None
     if not Path(given).is_file():
         raise UserError(f"{given}: is neither a units file nor a row of numbers; give one of them")
     rows = read_sequences([Path(given)])
@@ -103,28 +101,34 @@ def _say(
     device: str,
 ) -> None:
     from speechkit.errors import UserError
-    from speechkit.io.audio import FORMATS, read_audio, write_audio
+    from speechkit.io.audio import names_audio, read_audio, write_audio
     from speechkit.runtime import choose_device, item_seed
     from speechkit.tts.unit_decoder import load_unit_decoder, say_units
     from speechkit.tts.vocoder import load_vocoder
 
     rows, digest = given
+    if not rows:
+        raise UserError("no units to synthesise; give at least one sequence")
     asked = [name.strip() for name in ids.split(",") if name.strip()]
     chosen = [row for row in rows if not asked or row[0] in asked]
     if missing := sorted(set(asked) - {row[0] for row in chosen}):
         raise UserError(f"no sequence {missing[0]!r}; choose from {rows[0][0]} and {len(rows) - 1} more")
-    if not chosen:
-        raise UserError("no units to synthesise; give at least one sequence")
     chosen_device = choose_device(device)
     decodes = load_unit_decoder(decoder, chosen_device)
-    _same_codebook(decodes, digest)
+    if digest is not None:
+        decodes.check(digest)
     vocodes = load_vocoder(vocoder, chosen_device)
     reference = None if speaker is None else read_audio(speaker, sample_rate=decodes.config.mel.sample_rate)
-    single_file = out.suffix.lstrip(".").upper() in FORMATS
+    single_file = names_audio(out)
     if single_file and len(chosen) > 1:
         raise UserError(f"{out}: there are {len(chosen)} sequences; name a folder, or one of them by --ids")
     spoken, taken, done, left_out = 0.0, 0.0, 0, LeftOut()
+    names: set[str] = set()
     for path, (name, units, durations) in zip(_paths(out, single_file, chosen), chosen, strict=True):
+        if name in names:
+            left_out.add(name, "duplicate id, which names the clip")
+            continue
+        names.add(name)
         began = time.monotonic()
         speech = None
         with left_out.one(name):
@@ -141,18 +145,6 @@ def _say(
         left_out.end(done, "sequences")
     typer.echo(f"{spoken:.2f} s of speech in {taken:.2f} s, {spoken / max(taken, 1e-9):.1f} times real time")
     left_out.end(done)
-
-
-def _same_codebook(decoder: UnitDecoder, digest: str | None) -> None:
-    """Refuse units of another codebook."""
-    from speechkit.errors import UserError
-
-    own = decoder.config.units
-    if digest is not None and digest != own.digest:
-        raise UserError(
-            f"{decoder.name} was trained on {own.clusters} units of the codebook {own.digest[:12]}, these are of "
-            f"{digest[:12]}; assign them with its codebook, or give a decoder of theirs"
-        )
 
 
 def _paths(out: Path, single_file: bool, rows: Any) -> Iterator[Path]:

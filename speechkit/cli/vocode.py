@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -79,7 +79,7 @@ def features(
     files = [path for path in inputs if not path.is_dir()]
     spoken = _Spoken(out, model)
     for store in stores:
-        spoken.write(_of_store(model, store, vector, seed))
+        spoken.write(_of_store(model, store, vector, seed, spoken.left_out))
     if files:
         spoken.write(_of_recordings(model, files, vector, seed, encoder, codebook, spoken.left_out))
     print_facts(spoken.finish(), json)
@@ -103,14 +103,9 @@ def units(
     model, vector = _opened(vocoder, speaker, device)
     model.config.input.require(named_by, model.name)
 
-    def spoken() -> Iterator[tuple[Utterance | str, Synthesis]]:
-        from speechkit.tts.vocoder.copy_synthesis import synthesize
-
-        for row in sequences:
-            yield row.id, synthesize(model, row.frames(), _required(model, vector), seed)
-
     result = _Spoken(out, model)
-    result.write(spoken())
+    given = ((row.id, row.frames) for row in sequences)
+    result.write(_of_frames(model, given, _required(model, vector), seed, result.left_out))
     print_facts(result.finish(), json)
     result.left_out.end(1)
 
@@ -142,15 +137,30 @@ def _required(model: Vocoder, vector: Any) -> Any:
     return vector
 
 
-def _of_store(model: Vocoder, folder: Path, vector: Any, seed: int) -> Iterator[tuple[Utterance | str, Synthesis]]:
+def _of_store(
+    model: Vocoder, folder: Path, vector: Any, seed: int, left_out: LeftOut
+) -> Iterator[tuple[Utterance | str, Synthesis]]:
     """Synthesise every item of a feature store."""
     from speechkit.encoders.store import FeatureStore
-    from speechkit.tts.vocoder.copy_synthesis import synthesize
 
     store = FeatureStore(folder)
     model.config.input.require(store.spec, model.name)
-    for name in store.ids():
-        yield name, synthesize(model, store[name], _required(model, vector), seed)
+    given = ((name, partial(store.__getitem__, name)) for name in store.ids())
+    return _of_frames(model, given, _required(model, vector), seed, left_out)
+
+
+def _of_frames(
+    model: Vocoder, given: Iterable[tuple[str, Callable[[], Any]]], vector: Any, seed: int, left_out: LeftOut
+) -> Iterator[tuple[Utterance | str, Synthesis]]:
+    """Synthesise frames or units by name; those that cannot be read or synthesised are reported."""
+    from speechkit.tts.vocoder.copy_synthesis import synthesize
+
+    for name, read in given:
+        speech = None
+        with left_out.one(name):
+            speech = synthesize(model, read(), vector, seed)
+        if speech is not None:
+            yield name, speech
 
 
 def _of_recordings(
@@ -186,14 +196,16 @@ class _Spoken:
 
     def __init__(self, out: Path, model: Vocoder):
         from speechkit.errors import UserError
+        from speechkit.io.audio import names_audio
 
-        self._one_file = bool(out.suffix) and not out.is_dir()
+        self._one_file = names_audio(out) and not out.is_dir()
         self._out, self._model = out, model
         self.left_out = LeftOut()
         self._rows: list[Utterance] = []
         self._names: set[str] = set()
         self._seconds = self._taken = 0.0
         self._first: float | None = None
+        self._single: Synthesis | None = None  # not written before it is known to be the only one
         if not self._one_file and out.is_file():
             raise UserError(f"{out}: is a file; name a folder, or a file with the suffix of a format")
 
@@ -220,7 +232,10 @@ class _Spoken:
                 continue
             self._names.add(name)
             path = self._out if self._one_file else self._out / f"{safe_id(name)}.flac"
-            write_audio(path, speech.waveform, speech.rate)
+            if self._one_file:
+                self._single = speech
+            else:
+                write_audio(path, speech.waveform, speech.rate)
             known = None if isinstance(source, str) else source
             self._rows.append(
                 Utterance.from_samples(
@@ -245,11 +260,14 @@ class _Spoken:
         """
         from speechkit.data.manifest import write_manifest
         from speechkit.errors import UserError
+        from speechkit.io.audio import write_audio
 
         if not self._rows:
             self.left_out.end(0)
             raise UserError("no output; the inputs contain no recordings")
-        if not self._one_file:
+        if self._single is not None:
+            write_audio(self._out, self._single.waveform, self._single.rate)
+        else:
             write_manifest(self._out / "manifest.jsonl", self._rows)
         return {
             "recordings": len(self._rows),

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from speechkit.errors import AudioError
 from speechkit.io.arrays import Float
 from speechkit.io.atomic import atomic_path
+from speechkit.io.containers import AUDIO_SUFFIXES
 from speechkit.io.decoding import decode
 from speechkit.io.layout import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, layout
 
@@ -28,6 +29,21 @@ FORMATS = {
 OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 WRITE_BLOCK = 1 << 16
+
+
+def names_audio(path: Path | str) -> bool:
+    """Whether a name to write is that of an audio file, by its suffix; other names are folders.
+
+    Raises:
+        AudioError: if it has the suffix of a format that can only be read.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix.lstrip(".").upper() in FORMATS:
+        return True
+    if suffix in AUDIO_SUFFIXES:
+        writable = ", .".join(name.lower() for name in FORMATS)
+        raise AudioError(f"{path}: {suffix} cannot be written; give a file that ends with .{writable}")
+    return False
 
 
 class AudioInfo(msgspec.Struct, frozen=True):

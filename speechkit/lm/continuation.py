@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from speechkit.errors import UserError
+from speechkit.errors import ConfigError, UserError
 from speechkit.lm.decoding.sampling import Generated, SamplingConfig, sample
 from speechkit.units.sequences import UnitSequence
 
 if TYPE_CHECKING:
     from speechkit.lm.networks import UnitNetwork
+
+MAX_SECONDS = 3600.0
+"""Upper limit of a continuation: the cache of attention layers grows with it."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,11 @@ def continue_units(
 
     Raises:
         UserError: if a prompt has units of another codebook, is empty, or exceeds the network's context.
+        ConfigError: if ``seconds`` is out of range.
     """
     from speechkit.lm.decoder import NetworkDecoder
 
+    _check_seconds(seconds)
     vocabulary = network.vocabulary
     rate = vocabulary.units.frames_per_second
     for row in prompts:
@@ -99,9 +104,20 @@ def continue_units(
 
 
 def likely_tokens(row: UnitSequence, seconds: float, frames_per_second: float) -> int:
-    """Generous token budget for ``seconds``: units at half the prompt's mean duration, so that durations cut first."""
-    mean = sum(row.durations) / max(1, len(row.units))
+    """Generous token budget for ``seconds``: units at half the prompt's mean duration, so that durations cut first.
+
+    Raises:
+        ConfigError: if ``seconds`` is out of range.
+    """
+    _check_seconds(seconds)
+    # A prompt without units, which no model continues, is refused by `continue_units`.
+    mean = max(1.0, sum(row.durations) / max(1, len(row.units)))
     return max(8, math.ceil(2 * seconds * frames_per_second / mean))
+
+
+def _check_seconds(seconds: float) -> None:
+    if not 0 < seconds <= MAX_SECONDS:
+        raise ConfigError(f"seconds is {seconds:g}; give a number above 0 and up to {MAX_SECONDS:g}")
 
 
 def _durations(

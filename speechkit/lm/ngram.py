@@ -46,6 +46,7 @@ class NgramModel:
         counts: dict[int, int] = {}
         entries: dict[str, tuple[float, float]] = {}
         section, seen = 0, 0
+        sections: set[int] = set()
         ended = begun = False
 
         def check_count(where: str) -> None:
@@ -65,16 +66,22 @@ class NgramModel:
                 continue
             if line == "\\end\\":
                 check_count(where)
+                if absent := [order for order, count in counts.items() if count and order not in sections]:
+                    raise UserError(
+                        f"{where}: there is no section of {absent[0]}-grams and the header says {counts[absent[0]]}; "
+                        "build the model again"
+                    )
                 ended = True
                 break
             if line.startswith("ngram ") and not section:
                 order, _, count = line[6:].partition("=")
-                if not (order.strip().isdigit() and count.strip().isdigit()):
+                if not (order.strip().isdecimal() and count.strip().isdecimal()):
                     raise UserError(f"{where}: {line[:60]!r} is not a count; write 'ngram N=COUNT'")
                 counts[int(order)] = int(count)
             elif line.startswith("\\") and line.endswith("-grams:"):
                 check_count(where)
                 section, seen = _section(line, where, counts), 0
+                sections.add(section)
             else:
                 words, value = _entry(line, section, where)
                 entries[words] = value
@@ -83,6 +90,8 @@ class NgramModel:
             raise UserError(
                 f"{path}:{number}: ends before \\end\\; give a complete ARPA file (not KenLM's binary format)"
             )
+        if not entries:
+            raise UserError(f"{path}: holds no n-grams; build the model again")
         return cls(max(counts), entries, str(path))
 
     def begin(self) -> State:
@@ -140,7 +149,7 @@ class NgramModel:
 
 def _section(line: str, where: str, counts: dict[int, int]) -> int:
     order = line[1 : -len("-grams:")]
-    if not order.isdigit() or int(order) not in counts:
+    if not order.isdecimal() or int(order) not in counts:
         raise UserError(f"{where}: the section {line[:40]!r} is not in the header; build the model again")
     return int(order)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from speechkit.errors import UserError
 from speechkit.lm.duration_table import DurationTable
-from speechkit.lm.interface import SequenceModel
+from speechkit.lm.interface import SequenceModel, read_prompts
 from speechkit.lm.vocabulary import UnitVocabulary
 from speechkit.metrics.bootstrap import Interval, bootstrap_ratio
 from speechkit.units.quantizers import UnitSet
@@ -88,11 +88,14 @@ def table_costs(
     vocabulary = UnitVocabulary(units)
     for row in rows:
         vocabulary.check(row.id, row.units, row.codebook)
-        tokens = np.array([model.boundary, *row.units, model.boundary])
-        logp, _ = model.prefill(tokens[None, :-1], np.array([len(tokens) - 1]))
-        nats = -logp[0, np.arange(len(tokens) - 1), tokens[1:]]
+        # Token by token: the distributions after all tokens of an hour would not fit into memory.
+        state = read_prompts(model, [[model.boundary]])
+        nats = []
+        for unit in row.units:
+            nats.append(-float(state.logp[0, unit]))
+            state = model.step(state, np.array([unit]))
         lasting = None if durations is None else durations.nats(row.units, row.durations)
-        yield _cost(row, float(nats[:-1].sum()), float(nats[-1]), lasting, units)
+        yield _cost(row, math.fsum(nats), -float(state.logp[0, model.boundary]), lasting, units)
 
 
 def network_costs(network: UnitNetwork, rows: Iterable[UnitSequence]) -> Iterator[SequenceCost]:

@@ -76,9 +76,9 @@ class WarmModel(nn.Module):
                 f"{name}: {type(decoder).__name__} takes no positions and no cache of keys; give a decoder with "
                 "attention, such as Llama, Qwen, OPT or GPT-2"
             )
-        longest = getattr(decoder.config, "max_position_embeddings", None) or spec.context
-        if longest < spec.context:
-            raise UserError(f"{name}: has {longest} positions; choose a context of no more than that")
+        self._positions: int | None = getattr(decoder.config, "max_position_embeddings", None)
+        if self._positions is not None and self._positions < spec.context:
+            raise UserError(f"{name}: has {self._positions} positions; choose a context of no more than that")
         probe = torch.zeros(1, 2, dtype=torch.int64, device=next(decoder.parameters()).device)
         with torch.no_grad():
             hidden = self.hidden(probe)
@@ -172,8 +172,19 @@ class WarmModel(nn.Module):
         return {**parts, "seen": seen, "count": state["count"] + len(path)}
 
     def _run(self, tokens: Tensor, seen: Tensor, positions: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """(B, T), (B, T, C + T) true where a column is visible, (B, T) -> (B, T, D), and the keys and values."""
+        """(B, T), (B, T, C + T) true where a column is visible, (B, T) -> (B, T, D), and the keys and values.
+
+        Raises:
+            UserError: if a generated sequence leaves the positions that the text model has.
+        """
         from transformers import DynamicCache
+
+        # In training no row exceeds the context, which the constructor checks.
+        if state is not None and self._positions is not None and int(positions.max()) >= self._positions:
+            raise UserError(
+                f"the sequence needs more than the {self._positions} positions of {type(self.decoder).__name__}; "
+                "give a shorter prompt, or ask for fewer units"
+            )
 
         dtype = next(self.decoder.parameters()).dtype
         mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)

@@ -62,10 +62,23 @@ def bootstrap(
 
     Source: Bisani and Ney 2004, Bootstrap estimates for confidence intervals in ASR performance evaluation.
     """
-    if not 0 < confidence < 1:
-        raise UserError(f"confidence is {confidence}; give a share between 0 and 1, for example 0.95")
+    check_settings(confidence, resamples, seed)
     sums, n = resampled_sums(counts, times=times, resamples=resamples, seed=seed)
     return percentile_interval(statistic(sums), confidence, n)
+
+
+def check_settings(confidence: float, resamples: int, seed: int) -> None:
+    """Refuse settings of a bootstrap, before anything is measured.
+
+    Raises:
+        UserError: naming the one that is out of range.
+    """
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence is {confidence}; give a share between 0 and 1, for example 0.95")
+    if resamples < 1:
+        raise UserError(f"resamples is {resamples}; give at least 1")
+    if seed < 0:
+        raise UserError(f"seed is {seed}; give 0 or more")
 
 
 def resampled_sums(
@@ -79,8 +92,7 @@ def resampled_sums(
     table = np.asarray(counts, np.float64)
     if table.ndim != 2 or not len(table):
         raise UserError(f"a bootstrap needs at least one item; counts of shape {table.shape} were given")
-    if resamples < 1:
-        raise UserError(f"resamples is {resamples}; give at least 1")
+    check_settings(0.95, resamples, seed)
     random = np.random.default_rng(seed)
     repeats = np.ones(len(table), np.int64) if times is None else np.asarray(times, np.int64)
     n = items = int(repeats.sum())

@@ -16,7 +16,7 @@ from speechkit.data.audio import cut_blocks
 from speechkit.data.listening import sound_notes
 from speechkit.data.manifest import write_manifest
 from speechkit.data.records import Utterance
-from speechkit.errors import AudioError, UserError, shown
+from speechkit.errors import AudioError, ConfigError, UserError, shown
 from speechkit.io.arrays import Float
 from speechkit.io.atomic import write_error, write_json
 from speechkit.io.audio import audio_info, stream_audio, write_blocks
@@ -42,7 +42,7 @@ class TrackOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         speakers: number of speakers, if known; counted if None.
         out_rate: sample rate of the tracks in hertz; that of the recording if None.
         audio_format: ``wav`` or ``flac``.
-        channel: index of the channel, from 0; None averages all channels.
+        channel: index of the channel, from 0; None averages all channels. Rows of manifests have their own.
         windowing: how the recording is split into windows.
     """
 
@@ -130,10 +130,11 @@ def separate_file(
     Raises:
         AudioError: if the recording cannot be read to its end, or the format cannot hold a track.
         UserError: if a track cannot be written, or would replace the recording.
-        ConfigError: if ``speakers`` or a rate is out of range.
+        ConfigError: if ``speakers`` or a rate is out of range, or a row is given and ``channel`` is set.
     """
     started = time.perf_counter()
     check_speakers(options.speakers, separator)
+    _refuse_channel(row, options)
     info = audio_info(path)
     folder = Path(folder)
     target = NamedInput(Path(path), name or safe_id(Path(path).stem))
@@ -219,6 +220,8 @@ def separate_files(
     folder = Path(folder)
     inputs = named_inputs(paths, folder)
     refuse_overwriting(inputs, folder, options.audio_format, separator.speakers)
+    for _, _, row in inputs:
+        _refuse_channel(row, options)
     files: list[SeparatedFile] = []
     failed: dict[str, str] = {}
     for path, name, row in inputs:
@@ -314,6 +317,14 @@ def track_origin(recording: str, mixture: str, track: int, count: SpeakerCount) 
             "confidence": count.confidence,
         },
     }
+
+
+def _refuse_channel(row: Utterance | None, options: TrackOptions) -> None:
+    if row is not None and options.channel is not None:
+        raise ConfigError(
+            f"{row.id}: channel is {options.channel}, but rows of manifests have their own; leave it out, or change "
+            "the manifest"
+        )
 
 
 def _digest(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -53,7 +53,7 @@ class SeparateConfig(msgspec.Struct, frozen=True):
 class TracksConfig(msgspec.Struct, frozen=True):
     """File format of the tracks."""
 
-    audio_format: str = "flac"
+    audio_format: Literal["wav", "flac"] = "flac"
 
 
 def separation_digest(name: str) -> str:

@@ -24,9 +24,9 @@ SILENT = 1e-5
 """RMS (-100 dB) below which a window is silent and is not separated."""
 OFFSET_SHARE = 0.02
 """A mean above this share of the standard deviation, and above chance, is a DC offset of the recorder."""
-
-
 SMOOTH_SECONDS = 0.05
+WINDOW_SECONDS = (0.5, 300.0)
+"""Range of the length of a window."""
 
 
 class WindowSeparator(Protocol):
@@ -55,6 +55,11 @@ class Windowing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     overlap_seconds: float = 2.0
 
     def __post_init__(self) -> None:
+        if not WINDOW_SECONDS[0] <= self.window_seconds <= WINDOW_SECONDS[1]:
+            raise ConfigError(
+                f"windows are {self.window_seconds:g} s; give {WINDOW_SECONDS[0]:g} to {WINDOW_SECONDS[1]:g}, since "
+                "memory grows with their length, and many short ones take long"
+            )
         if not 0 < self.overlap_seconds <= self.window_seconds / 2:
             raise ConfigError(
                 f"windows are {self.window_seconds:g} s and overlap by {self.overlap_seconds:g} s; give an overlap "

@@ -55,6 +55,12 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return max(complete, key=lambda path: path.name, default=None)
 
 
+def steps_done(folder: Path) -> int:
+    """Steps of the newest complete checkpoint, 0 without one."""
+    newest = latest_checkpoint(folder)
+    return 0 if newest is None else int(newest.name.removeprefix("step-"))
+
+
 def save_checkpoint(
     folder: Path,
     progress: Progress,

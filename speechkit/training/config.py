@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -41,8 +42,19 @@ class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             for name in ("steps", "accumulation", "log_every", "evaluate_every", "save_every", "keep_checkpoints")
             if getattr(self, name) < 1
         ]
-        if any(rate < 0 for rate in self.learning_rates):
-            wrong.append(f"learning_rates {self.learning_rates} must not be negative")
+        if not all(0 <= rate < math.inf for rate in self.learning_rates):
+            wrong.append(f"learning_rates {self.learning_rates} must be finite and not negative")
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            wrong.append(f"max_minutes is {self.max_minutes}, it must be above 0")
+        wrong += [
+            f"{name} is {getattr(self, name)}, it must be at least 0"
+            for name in ("warmup_steps", "seed", "weight_decay")
+            if not getattr(self, name) >= 0
+        ]
+        if not self.clip_norm > 0:
+            wrong.append(f"clip_norm is {self.clip_norm}, it must be above 0")
+        if not 0 <= self.average_decay < 1:
+            wrong.append(f"average_decay is {self.average_decay}, it must be at least 0 and below 1")
         if wrong:
             raise ConfigError("; ".join(wrong))
 

@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from speechkit.errors import ConfigError, UserError
 from speechkit.training.averaging import AveragedWeights
-from speechkit.training.checkpoint import Progress, latest_checkpoint, load_checkpoint, save_checkpoint
+from speechkit.training.checkpoint import Progress, latest_checkpoint, load_checkpoint, save_checkpoint, steps_done
 from speechkit.training.config import TrainingConfig, mixed_precision, rate_factor
 from speechkit.training.metrics_log import MetricsLog
 from speechkit.training.objective import Batch, LossFunction, Objective, Turn, to_device
@@ -204,6 +204,19 @@ def train(
             network.load_state_dict({**network.state_dict(), **average.weights})
     accelerator.wait_for_everyone()
     return True
+
+
+def train_measured(
+    objective: Objective, config: TrainingConfig, folder: Path, *, should_stop: Callable[[], bool], device: str
+) -> tuple[bool, float | None]:
+    """`train` without log lines: whether training is complete, and CPU seconds per step of this call.
+
+    The seconds include evaluations, and are None if a resumed training had no step left.
+    """
+    before, began = steps_done(folder / "checkpoints"), time.process_time()
+    complete = train(objective, config, folder, should_stop=should_stop, device=device, log=lambda line: None)
+    steps = steps_done(folder / "checkpoints") - before
+    return complete, (time.process_time() - began) / steps if steps else None
 
 
 class _Learner:

@@ -114,6 +114,12 @@ class ScalarCodecConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     levels: Annotated[int, msgspec.Meta(ge=1, le=127)] = 5
     body: ConvolutionBody | SpectralBody = ConvolutionBody()
 
+    def __post_init__(self) -> None:
+        if isinstance(self.body, SpectralBody) and self.body.mel.sample_rate != self.sample_rate:
+            raise ConfigError(
+                f"sample_rate is {self.sample_rate} and that of body.mel {self.body.mel.sample_rate}; set both to one"
+            )
+
     @property
     def hop_samples(self) -> int:
         """Samples from one frame to the next."""

@@ -16,6 +16,8 @@ from speechkit.tts.speech import Speech, UnspeakableError
 
 RATE = 16_000
 WORDS_PER_MINUTE = 160
+SPEEDS = (80, 450)
+"""Words per minute that espeak-ng speaks; others it would silently clip to this range."""
 ESPEAK_VOICE = r"^[A-Za-z0-9][A-Za-z0-9+_-]*$"
 """Plain names only: espeak-ng would read any path as a voice file."""
 
@@ -45,7 +47,8 @@ class EspeakVoice:
 
         Raises:
             UnspeakableError: if nothing in the text can be spoken.
-            UserError: if a speaker or a duration is given, which espeak-ng does not take, or the program fails.
+            UserError: if a speaker or a duration is given, which espeak-ng does not take, the speed is out of its
+                range, or the program fails.
         """
         from speechkit.io.audio import read_audio
 
@@ -53,10 +56,13 @@ class EspeakVoice:
             raise UserError(
                 "the voice espeak takes no speaker and no duration; leave them out, or choose another voice"
             )
+        words_per_minute = round(WORDS_PER_MINUTE * speed)
+        if not SPEEDS[0] <= words_per_minute <= SPEEDS[1]:
+            least, most = (each / WORDS_PER_MINUTE for each in SPEEDS)
+            raise UserError(f"speed is {speed:g}; the voice espeak takes {least:g} to {most:.2f}")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "speech.wav"
-            words_per_minute = str(min(450, max(80, round(WORDS_PER_MINUTE * speed))))
-            command = [self._program, "-v", self.lang, "-s", words_per_minute, "-w", str(path), "--stdin"]
+            command = [self._program, "-v", self.lang, "-s", str(words_per_minute), "-w", str(path), "--stdin"]
             process = subprocess.run(command, input=text.encode(), capture_output=True)
             if process.returncode:
                 raise UserError(f"espeak-ng failed: {process.stderr.decode(errors='replace').strip()[:200]}")

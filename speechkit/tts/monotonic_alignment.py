@@ -68,9 +68,12 @@ def _best_path(scores: NDArray[np.float32]) -> NDArray[np.int32]:
 
 
 def monotonic_paths(scores: Tensor, frames: Tensor, tokens: Tensor) -> Tensor:
-    """`monotonic_path` of each item of a padded batch: (B, T, L), (B,), (B,) -> durations (B, L), 0 in padding."""
+    """`monotonic_path` of each item of a padded batch: (B, T, L), (B,), (B,) -> durations (B, L), 0 in padding.
+
+    A NaN counts as the lowest score: in training the loss is then NaN too, and the loop skips or ends that step.
+    """
     durations = torch.zeros(scores.shape[0], scores.shape[2], dtype=torch.long)
-    table = scores.detach().float().cpu().numpy()
+    table = scores.detach().float().nan_to_num(nan=torch.finfo(torch.float32).min).cpu().numpy()
     for item, (length, count) in enumerate(zip(frames.tolist(), tokens.tolist(), strict=True)):
         durations[item, :count] = torch.from_numpy(monotonic_path(table[item, :length, :count]))
     return durations.to(scores.device)

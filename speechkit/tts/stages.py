@@ -10,7 +10,7 @@ import msgspec
 
 from speechkit.data.manifest import read_jsonl, unique_ids
 from speechkit.data.records import Utterance
-from speechkit.errors import UserError
+from speechkit.errors import AudioError, UserError
 from speechkit.io.arrays import from_int16, to_int16
 from speechkit.pipeline import (
     NEUTRAL,
@@ -99,6 +99,8 @@ class Say(Worker):
                 seed=item_seed(self.seed, row.id),
                 pause_seconds=self.config.pause_seconds,
             )
+        except AudioError as error:
+            return Drop("unusable_speaker", str(error))
         except UserError as error:
             return Drop("unspeakable", str(error))
         custom = {"source": row.source} if row.source is not None else None

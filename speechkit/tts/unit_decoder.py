@@ -91,6 +91,19 @@ class UnitDecoder(nn.Module):
         speaker = self.speaker(batch["prompts"]) if self.speaker is not None else None
         return Conditions(frames=self.embedding(batch["units"]), speaker=speaker)
 
+    def check(self, codebook: str) -> None:
+        """Refuse units of another codebook, given by its digest.
+
+        Raises:
+            UserError: naming both.
+        """
+        own = self.config.units
+        if codebook != own.digest:
+            raise UserError(
+                f"{self.name} was trained on {own.clusters} units of the codebook {own.digest[:12]}, these are of "
+                f"{codebook[:12]}; assign them with its codebook, or give a decoder of theirs"
+            )
+
     def frame_units(
         self,
         units: Sequence[int],
@@ -106,12 +119,13 @@ class UnitDecoder(nn.Module):
             ConfigError: see `speechkit.tts.durations.token_frames`.
         """
         known = self.config.units.clusters
-        runs = np.asarray(units, np.int64)
-        if not len(runs) or (runs < 0).any() or (runs >= known).any():
-            unit_range = f"{runs.min()} to {runs.max()}" if len(runs) else "none"
+        least, most = min(units, default=-1), max(units, default=-1)
+        if least < 0 or most >= known:
+            unit_range = f"{least} to {most}" if len(units) else "none"
             raise UserError(
                 f"{self.name} knows units 0 to {known - 1}, and was given {unit_range}; give units of its codebook"
             )
+        runs = np.asarray(units, np.int64)
         if durations is not None and len(durations) != len(runs):
             raise UserError(f"{len(runs)} units have {len(durations)} durations; give one for each unit")
         if durations is not None and seconds is None and speed == 1.0:

@@ -100,7 +100,12 @@ class VocodedVoice:
 
         Parts of the sentence that have no sound are listed in ``notes``.
         """
-        known_speaker = str(speaker) if speaker is not None and str(speaker) in self.model.config.speakers else None
+        names = self.model.config.speakers
+        known_speaker = str(speaker) if speaker is not None and str(speaker) in names else None
+        if names and known_speaker is None and speaker is not None and not Path(speaker).is_file():
+            raise UserError(
+                f"{speaker}: is neither a recording nor a speaker of {self.name}; choose from {', '.join(names)}"
+            )
         reference = None if known_speaker is not None or speaker is None else self._reference(Path(speaker))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
@@ -220,9 +225,9 @@ def voice_digest(name: str) -> str:
     if name in PIPER:
         from speechkit.tts.piper import PACKAGED
 
-        return digest_file(Path(require(PACKAGED[name]).model_path()))
+        name = str(require(PACKAGED[name]).model_path())
     if name.endswith(".onnx"):
-        return digest_file(Path(name))
+        return " ".join(digest_file(Path(file)) for file in (name, f"{name}.json"))
     folder = voice_folder(name)
     kind = _model_type(folder)  # fails before the files of a folder that is no voice are read
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -238,10 +243,14 @@ def sentences_of(text: str, voice: SpeakingVoice) -> list[str]:
     """Sentences of a text, one line each, as the voice splits them; long ones are split at clauses.
 
     Raises:
-        UserError: if the text is empty.
+        UserError: if the text is empty, or holds bytes that are no text.
     """
     if not text.strip():
         raise UserError("the text is empty; give at least one word")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"the text is not UTF-8 at character {error.start + 1}; give it in UTF-8") from error
     split = getattr(voice, "sentences", None)
     if split is not None:
         sentences: list[str] = split(text)

@@ -84,6 +84,7 @@ def test_what_is_left_out_is_listed_and_the_command_ends_with_2(folders, capsys)
         (["ref", "a", "a"], "name of two hypotheses"),
         (["ref", "a", "--by", "speaker"], "has no speaker"),
         (["ref", "a", "--confidence", "2"], "confidence is 2"),
+        (["ref", "a", "--seed", "-1"], "seed is -1"),
         (["ref", "a", "--asr", "embedded"], "have no texts"),
         (["empty", "a"], "holds no tracks in a known layout"),
     ],
@@ -98,8 +99,9 @@ def test_bad_input_is_one_sentence(folders, capsys, arguments, sentence):
 
 
 def test_a_measure_that_is_not_known(folders, capsys):
-    assert call(["score-separation", str(folders / "ref"), str(folders / "a"), "--measures", "mos"]) == 2
-    assert "choose from sdr, stoi, pesq" in capsys.readouterr().err
+    for measures, wrong in (("mos", "mos"), ("none, sdr", "none"), (" , mos", "mos")):
+        assert call(["score-separation", str(folders / "ref"), str(folders / "a"), "--measures", measures]) == 2
+        assert f"measure '{wrong}' is unknown; choose from sdr, stoi, pesq" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not AT_HAND.is_dir(), reason="needs libri2mix-8k in SPEECHKIT_DATA")

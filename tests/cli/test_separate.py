@@ -63,6 +63,7 @@ def test_a_folder_with_an_unreadable_recording_goes_on_and_ends_with_2(talk, sep
         (["--format", "mp3"], "wav or flac"),
         (["--rate", "3"], "3 Hz"),
         (["--overlap", "7"], "overlap"),
+        (["--window", "inf"], "windows are inf s"),
         (["--model", "nowhere/at/all"], "nowhere/at/all"),
     ],
 )

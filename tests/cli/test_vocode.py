@@ -162,6 +162,12 @@ def test_what_cannot_be_is_one_sentence(files, tmp_path, capsys):
         )
         assert code == 2
         assert message in errors
+        assert not (tmp_path / "a.wav").exists()
+    code, _, errors = run(
+        capsys, "vocode", "features", files / "talk.wav", "--vocoder", files / "mel", "--out", tmp_path / "a.m4a"
+    )
+    assert code == 2
+    assert ".m4a cannot be written; give a file that ends with .wav" in errors
     write_audio(tmp_path / "short.wav", np.zeros(100, np.float32), 16_000)
     code, _, errors = run(
         capsys, "vocode", "features", tmp_path / "short.wav", "--vocoder", files / "mel", "--out", tmp_path / "b.wav"
@@ -185,3 +191,18 @@ def test_a_second_recording_of_one_name_is_left_out_and_named(files, tmp_path, c
     assert code == 2
     assert "left out talk: duplicate id" in errors
     assert [(row.id, row.duration) for row in read_manifest(out / "manifest.jsonl")] == [("talk", 1.0)]
+
+
+def test_an_item_that_cannot_be_synthesised_is_left_out_and_the_others_are_written(files, tmp_path, capsys):
+    row = json.loads((files / "units.jsonl").read_text())
+    rows = [{**row, "id": "broken", "units": [3, 9, 4]}, row]
+    (tmp_path / "units.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    code, _, errors = run(
+        capsys,
+        *("vocode", "units", tmp_path / "units.jsonl", "--codebook", files / "codebook"),
+        *("--vocoder", files / "units", "--out", tmp_path / "v1.0"),
+    )
+    assert code == 2
+    assert "left out broken" in errors
+    assert "knows units 0 to 4, and was given 3 to 9" in errors
+    assert [row.id for row in read_manifest(tmp_path / "v1.0" / "manifest.jsonl")] == ["one"]

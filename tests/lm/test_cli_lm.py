@@ -240,6 +240,16 @@ def test_bad_input_is_one_sentence(folder, tmp_path, capsys):
     )
     assert "--tree is" in refused(["lm", "sample", model, "--draft", str(folder / "unigram"), "--tree", "two"], capsys)
     assert "see speechkit lm sample --help" in refused(["lm", "sample", model, "--top-p", "0"], capsys)
+    assert "--seed" in refused(["lm", "sample", model, "--seed", "-1"], capsys)
+    assert "a sum of at most 1" in refused(training(folder, "none", "--infill", "0.8", "--prefix", "0.8"), capsys)
+    assert "max_minutes is 0" in refused(training(folder, "none", "--minutes", "0"), capsys)
+    draft = ["lm", "sample", model, "--draft", str(folder / "unigram"), "--tree"]
+    assert "a draft tree of up to 1,010,100 nodes" in refused([*draft, "100,100,100"], capsys)
+    no_units = ["continue", str(tmp_path / "empty.jsonl"), "--model", model, "-o", str(tmp_path / "x.jsonl")]
+    assert "a: has no units" in refused(no_units, capsys)
+    for seconds in ("inf", "1e9"):
+        said = refused([*begin, str(tmp_path / "x.jsonl"), "--seconds", seconds], capsys)
+        assert "give a number above 0 and up to 3600" in said
 
 
 def test_one_unit_is_scored_and_continued(folder, tmp_path, capsys):

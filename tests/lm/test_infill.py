@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechkit.errors import UserError
+from speechkit.errors import ConfigError, UserError
 from speechkit.lm.objectives.infill import MixtureConfig, cut_out, draw_spans, infill_prompt, put_back
 from speechkit.lm.vocabulary import UnitVocabulary
 from tests.lm.planted_networks import UNITS
@@ -46,6 +46,14 @@ def test_putting_back_undoes_cutting_out(units, seed):
 
 def test_short_sequences_stay_whole():
     assert draw_spans(5, 4, MixtureConfig(infill=1.0), np.random.default_rng(0)) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"infill": 0.8, "prefix": 0.8}, {"least_cut": 0.6}, {"shortest_span": 9, "longest_span": 4}]
+)
+def test_shares_beyond_the_whole_and_ranges_from_top_to_bottom_are_refused(wrong):
+    with pytest.raises(ConfigError, match="at most"):
+        MixtureConfig(**wrong)
 
 
 def test_what_was_not_filled_is_said():

@@ -104,6 +104,8 @@ def test_a_model_survives_its_file_plain_and_packed(tmp_path):
         (lambda text: text.replace("\\end\\", ""), "ends before"),
         (lambda text: text.replace("ngram 1=", "ngram 1=9"), "1-grams and the header says"),
         (lambda text: text.replace("\\2-grams:", "\\7-grams:"), "is not in the header"),
+        (lambda text: text.replace("ngram 2=", "ngram 3=4\nngram 2="), "there is no section of 3-grams"),
+        (lambda text: text.replace("ngram 2=", "ngram ²="), "is not a count"),
         (lambda text: text.replace("\\2-grams:\n-", "\\2-grams:\nx"), "has a value that is not a number"),
         (lambda text: "mmap lm http://kheafield.com/code", "give a complete ARPA file"),
     ],
@@ -113,6 +115,9 @@ def test_damaged_files_are_refused_with_their_line(tmp_path, damage, said):
     write_arpa(model, tmp_path / "m.arpa")
     (tmp_path / "m.arpa").write_text(damage((tmp_path / "m.arpa").read_text()))
     with pytest.raises(UserError, match=rf"m\.arpa:\d+: .*{said}"):
+        NgramModel.read(tmp_path / "m.arpa")
+    (tmp_path / "m.arpa").write_text("\\data\\\n\n\\end\\\n")
+    with pytest.raises(UserError, match="holds no n-grams"):
         NgramModel.read(tmp_path / "m.arpa")
 
 

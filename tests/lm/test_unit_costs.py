@@ -77,6 +77,11 @@ def test_tables_cost_what_sequence_bits_says(order):
     # All seven units were seen, so that only rounding of back-off weights parts the two.
     assert found.bits_per_second == pytest.approx(old.bits_per_second, rel=2e-2)
     assert found.full_bits_per_second is None
+    for row, cost in zip(test, costs, strict=True):  # the whole at once gives the same
+        tokens = np.array([7, *row.units, 7])
+        logp, _ = NgramTable(model, 7).prefill(tokens[None, :-1], np.array([len(tokens) - 1]))
+        nats = -logp[0, np.arange(len(tokens) - 1), tokens[1:]]
+        assert (cost.unit_nats, cost.end_nats) == pytest.approx((nats[:-1].sum(), nats[-1]))
 
 
 @settings(max_examples=20, deadline=None)

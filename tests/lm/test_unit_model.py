@@ -108,6 +108,16 @@ def test_a_warm_model_learns_keeps_and_tells_durations(tmp_path, kind):
         load_unit_network(tmp_path / "units")
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_a_continuation_beyond_the_positions_of_a_text_model_is_refused(tmp_path, kind):
+    text_model(kind, tmp_path)
+    model = warm_start(str(tmp_path), UnitVocabulary(UNITS), 32)
+    model.decoder.get_output_embeddings().weight.data[UNITS.clusters] = 0
+    prompt = UnitSequence("a", [1, 2, 3], [2, 9, 1], UNITS.digest)
+    with pytest.raises(UserError, match="more than the 64 positions"):
+        continue_units(model, [prompt], 60.0, SamplingConfig(max_tokens=500, temperature=0.0), [0])
+
+
 def test_a_head_of_durations_of_another_size_is_refused(tmp_path):
     text_model("llama", tmp_path / "text")
     warm_start(str(tmp_path / "text"), UnitVocabulary(UNITS), 32, duration_bins=5).save_pretrained(tmp_path / "a")

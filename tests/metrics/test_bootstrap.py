@@ -63,6 +63,7 @@ def test_draws_in_blocks_when_items_are_many():
         ([], [], {}, "at least one item"),
         ([1], [2], {"confidence": 1.0}, "confidence"),
         ([1], [2], {"resamples": 0}, "resamples"),
+        ([1], [2], {"seed": -1}, "seed is -1"),
         ([1, 2], [2, 3], {"groups": ["a"]}, "1 groups"),
     ],
 )

@@ -7,13 +7,14 @@ import resource
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
 
 from speechkit.data.manifest import read_manifest, write_manifest
 from speechkit.data.records import Utterance
-from speechkit.errors import AudioError, UserError
+from speechkit.errors import AudioError, ConfigError, UserError
 from speechkit.io.audio import read_audio, write_audio
 from speechkit.separation.files import TrackOptions, separate_file, separate_files
 from speechkit.separation.inputs import named_inputs
@@ -138,6 +139,8 @@ def test_the_rows_of_a_manifest_are_separated_as_the_cuts_that_they_are(tmp_path
     assert [file.num_samples for file in found.files] == [9000, 9000]
     tracks = [read_audio(tmp_path / "out" / track, sample_rate=None) for track in found.files[1].tracks]
     np.testing.assert_allclose(sum(tracks), mixture[9000:18_000], atol=2e-4)
+    with pytest.raises(ConfigError, match="one/0: channel is 1, but rows of manifests have their own"):
+        separated([tmp_path / "m.jsonl"], tmp_path / "other", options=msgspec.structs.replace(TWO, channel=1))
 
 
 @pytest.mark.parametrize("speakers", [1, 2])

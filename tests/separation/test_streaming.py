@@ -187,5 +187,8 @@ def test_two_channels_a_finished_stream_and_impossible_settings_are_refused():
         stream.push(np.zeros(10, np.float32))
     with pytest.raises(ConfigError, match="overlap"):
         Windowing(1.0, 0.6)
+    for seconds in (1e-3, 1e6, np.inf, np.nan):
+        with pytest.raises(ConfigError, match=r"give 0\.5 to 300"):
+            Windowing(seconds, seconds / 4)
     with pytest.raises(ConfigError, match="5 Hz"):
         SeparationStream(SplitSeparator(), 5)

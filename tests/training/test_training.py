@@ -21,6 +21,7 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.training import LengthBuckets, Objective, TrainingConfig, Turn, train
 from speechkit.training.checkpoint import latest_checkpoint
 from speechkit.training.config import mixed_precision, rate_factor
+from speechkit.training.loop import train_measured
 
 
 def model():
@@ -120,6 +121,19 @@ def test_killed_run_goes_on_from_the_last_complete_checkpoint(tmp_path):
     assert steps[-1] == 30
 
 
+def test_seconds_per_step_are_those_of_the_steps_of_this_call(tmp_path, monkeypatch):
+    clock = iter([0.0, 6.0, 10.0, 24.0, 30.0])
+    monkeypatch.setattr("speechkit.training.loop.time.process_time", lambda: next(clock))
+    config, asked = TrainingConfig(steps=10, learning_rates=(1e-2,)), iter(range(10))
+
+    def measured(should_stop=lambda: False):
+        return train_measured(objective_of(model()), config, tmp_path, should_stop=should_stop, device="cpu")
+
+    assert measured(lambda: next(asked) == 2) == (False, 2.0)  # three steps in 6 s
+    assert measured() == (True, 2.0)  # seven in 14 s
+    assert measured() == (True, None)
+
+
 def test_training_lowers_the_loss_and_keeps_few_checkpoints(tmp_path):
     run(tmp_path, steps=200, log_every=50, save_every=20)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -210,6 +224,23 @@ def test_what_belongs_to_no_network_is_refused(tmp_path):
 def test_settings_are_checked_together():
     with pytest.raises(ConfigError, match=r"steps is 0.*accumulation is 0"):
         TrainingConfig(steps=0, accumulation=0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"learning_rates": (float("nan"),)}, "learning_rates .* must be finite"),
+        ({"max_minutes": 0.0}, "max_minutes is 0"),
+        ({"max_minutes": float("nan")}, "max_minutes is nan"),
+        ({"seed": -1}, "seed is -1"),
+        ({"warmup_steps": -1}, "warmup_steps is -1"),
+        ({"clip_norm": 0.0}, "clip_norm is 0"),
+        ({"average_decay": 1.0}, "average_decay is 1"),
+    ],
+)
+def test_settings_that_would_train_nothing_or_nonsense_are_refused(setting, words):
+    with pytest.raises(ConfigError, match=words):
+        TrainingConfig(**setting)
 
 
 class Adversaries(nn.Module):

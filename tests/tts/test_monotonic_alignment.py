@@ -72,6 +72,14 @@ def test_nan_is_refused():
         monotonic_path(np.full((3, 2), np.nan, np.float32))
 
 
+def test_a_batch_with_nan_has_paths_so_that_training_skips_the_step_and_goes_on():
+    scores = torch.zeros(2, 4, 3)
+    scores[0] = torch.nan
+    durations = monotonic_paths(scores, torch.tensor([4, 4]), torch.tensor([3, 3]))
+    assert durations.sum(1).tolist() == [4, 4]
+    assert durations.min() == 1
+
+
 def test_padded_batch_equals_single_items():
     generator = torch.Generator().manual_seed(0)
     frames, tokens = torch.tensor([9, 5, 7]), torch.tensor([4, 5, 1])

@@ -150,6 +150,7 @@ def test_one_long_word_is_cut_where_it_must_be(voice, tmp_path):
         ("...!?", "nothing that can be spoken"),
         ("\U0001f41d", "nothing that can be spoken"),
         ("漢字かな", "nothing that can be spoken"),
+        ("Bees \udcff begin.", "not UTF-8 at character 6"),
     ],
 )
 def test_what_cannot_be_spoken_is_refused_in_one_sentence(voice, tmp_path, capfd, text, said):
@@ -195,6 +196,34 @@ def test_a_silent_or_short_or_missing_speaker_is_refused(cloning_voice, tmp_path
 def test_a_voice_of_one_speaker_refuses_another(voice, tmp_path, capfd):
     say = ["say", "Hello.", "-o", str(tmp_path / "x.wav"), "--voice", str(voice)]
     assert "takes no speaker" in refused([*say, "--speaker", str(tone(tmp_path / "her.wav", 2))], capfd)
+
+
+def test_a_name_that_is_no_speaker_of_a_voice_of_several_is_refused_with_their_names():
+    torch.manual_seed(0)
+    voice = VocodedVoice(text2vec(speakers=("anna", "ben")), Vocoder(VocoderConfig(generator=VOCOS)).eval(), "two")
+    assert voice.say("Hello.", speaker="ben").seconds > 0
+    with pytest.raises(UserError, match="bern: is neither a recording nor a speaker of two; choose from anna, ben"):
+        voice.say("Hello.", speaker="bern")
+
+
+def test_a_speaker_of_a_list_that_is_silent_is_the_reason(cloning_voice, tmp_path, capfd):
+    tone(tmp_path / "silent.wav", 3, 0.0)
+    tone(tmp_path / "her.wav", 2)
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text(
+        "".join(f'{{"id": "{name}", "text": "Hi.", "speaker": "{name}.wav"}}\n' for name in ("silent", "her"))
+    )
+    assert call(["say", "--texts", str(texts), "--voice", str(cloning_voice), "-o", str(tmp_path / "out")]) == 2
+    assert "left out silent: unusable_speaker" in capfd.readouterr().err
+
+
+def test_the_digest_of_a_piper_voice_is_that_of_both_files(tmp_path):
+    network, description = tmp_path / "v.onnx", tmp_path / "v.onnx.json"
+    network.write_bytes(b"network")
+    description.write_text("{}")
+    before = voice_digest(str(network))
+    description.write_text('{"espeak": {"voice": "de"}}')
+    assert voice_digest(str(network)) != before
 
 
 def test_voices_that_are_not_there_are_named(tmp_path, capfd):

@@ -13,7 +13,7 @@ from speechkit.data import read_manifest
 from speechkit.data.audio import read_waveform
 from speechkit.errors import UserError
 from speechkit.pipeline import Recipe, outputs, run_recipe
-from speechkit.tts.espeak import phonemize
+from speechkit.tts.espeak import EspeakVoice, phonemize
 from speechkit.tts.piper import PiperVoice, load_piper
 from speechkit.tts.speech import Speech, UnspeakableError, join_speech
 from speechkit.tts.stages import say_stages
@@ -227,3 +227,12 @@ def test_five_thousand_characters_are_cut_into_pieces_a_model_has_heard():
 def test_speech_of_two_rates_is_not_joined():
     with pytest.raises(ValueError, match="rates"):
         join_speech([Speech(np.zeros(4, np.float32), rate) for rate in (8000, 16000)], 0.1)
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs the program espeak-ng")
+def test_a_speed_that_espeak_would_clip_is_refused():
+    voice = EspeakVoice()
+    assert voice.say("one two three", speed=2.0).seconds < voice.say("one two three", speed=0.5).seconds
+    for speed in (0.4, 3.0):
+        with pytest.raises(UserError, match=r"takes 0\.5 to 2\.81"):
+            voice.say("one", speed=speed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import msgspec
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from speechkit.cli.main import call
 from speechkit.data.manifest import read_jsonl, write_jsonl, write_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import ConfigError, UserError
+from speechkit.io.atomic import write_json
 from speechkit.io.audio import audio_info, write_audio
+from speechkit.lm.records import TokenSpec
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.shipped import load_module, shipped_folder
 from speechkit.syllables.tokens import Token, TokenRow, token_runs
@@ -148,6 +152,11 @@ def test_files_and_words_of_units_and_tokens_are_said(folders, monkeypatch, caps
     [
         (("units", "say", "1 2 99", "-o", "x.wav"), "units 0 to 9"),
         (("units", "say", "nothing.jsonl", "-o", "x.wav"), "neither a units file"),
+        (("units", "say", "1 ²", "-o", "x.wav"), "neither a units file"),
+        (("units", "say", f"1 {10**30}", "-o", "x.wav"), "units 0 to 9"),
+        (("units", "say", "1", "--seed", -1, "-o", "x.wav"), "--seed"),
+        (("units", "say", "twice.jsonl", "-o", "out"), "left out a: duplicate id"),
+        (("syllables", "say", "none.jsonl", "--ids", "a", "-o", "out"), "no units to synthesise"),
         (("units", "say", "units.jsonl", "-o", "x.wav"), "2 sequences"),
         (("units", "say", "units.jsonl", "--ids", "c", "-o", "out"), "no sequence 'c'"),
         (("units", "say", "other.jsonl", "-o", "out"), "give a decoder of theirs"),
@@ -158,9 +167,25 @@ def test_files_and_words_of_units_and_tokens_are_said(folders, monkeypatch, caps
 def test_what_cannot_be_said_is_told_in_a_sentence(folders, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(folders)
     write_jsonl(folders / "other.jsonl", [UnitSequence("a", [1], [3], "digest-of-others")])
+    write_jsonl(folders / "twice.jsonl", [UnitSequence("a", [unit], [3], UNITS.digest) for unit in (1, 2)])
+    (folders / "none.jsonl").touch()
     write_audio(folders / "me.wav", 0.1 * np.ones(16_000), 16_000)
     assert said(folders, *arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_continuations_of_another_codebook_are_not_given_to_a_decoder(tmp_path):
+    decoder_of().save_pretrained(tmp_path)
+    others = UnitSet("digest-of-others", 10, 50.0)
+    write_json(tmp_path / "vocabulary.json", TokenSpec(others, others))
+    context = SimpleNamespace(
+        config=SimpleNamespace(decoder=str(tmp_path), vocoder="embedded"),
+        inputs={"vocabulary": tmp_path / "vocabulary.json"},
+        device="cpu",
+    )
+    showing = load_module(shipped_folder("recipes") / "unit_lm", "showing")
+    with pytest.raises(UserError, match="these are of digest-of-ot; assign them with its codebook"):
+        showing.speak(context)
 
 
 def test_the_set_of_given_sequences_is_that_of_their_codebook(tmp_path):

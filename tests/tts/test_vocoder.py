@@ -145,6 +145,24 @@ def test_a_stream_equals_the_whole(name, count, block, chunk, first):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+def test_long_frames_are_synthesised_in_pieces_with_the_same_samples(name, monkeypatch):
+    model = vocoder(name)
+    frames, speaker = frames_of(model, 120), speaker_of(model)
+    whole = model.generate(frames, speaker, seed=3)
+    longest, forward = [], model.forward
+
+    def recorded(rows, *rest):
+        longest.append(rows.shape[1])
+        return forward(rows, *rest)
+
+    monkeypatch.setattr(model, "forward", recorded)
+    monkeypatch.setattr("speechkit.tts.vocoder.vocoder.WHOLE_SECONDS", 100 / model.config.input.frame_rate)
+    monkeypatch.setattr("speechkit.tts.vocoder.vocoder.CHUNK_SECONDS", 20 / model.config.input.frame_rate)
+    np.testing.assert_allclose(model.generate(frames, speaker, seed=3), whole, atol=1e-5)
+    assert max(longest) <= min(120, 20 + 2 * model.config.context_frames)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_a_stream_is_behind_by_its_context_and_no_more(name):
     model = vocoder(name)
     context, given = model.config.context_frames, []
@@ -317,6 +335,8 @@ def test_inputs_refuse_one_another_in_a_sentence():
 def test_rates_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError, match=r"takes 62.5 frames a second .* and the input has 100"):
         VocoderConfig(generator=VocosConfig(hop_samples=256, fft_samples=1024))
+    with pytest.raises(ConfigError, match="waveform has 32000 Hz and the log-mel frames are of 16000 Hz"):
+        VocoderConfig(sample_rate=32_000)
     with pytest.raises(ConfigError, match="an FFT of 1000, a hop of 160 samples and a kernel of 7"):
         VocosConfig(fft_samples=1000)
     with pytest.raises(ConfigError, match="cannot be halved 4 times"):

@@ -79,8 +79,6 @@ def tokenization_cells(
     should_stop: Callable[[], bool],
 ) -> list[TokenizationCell] | None:
     """Train and evaluate the n-gram and the network of one vocabulary; None if stopped before the end."""
-    import time
-
     import torch
 
     from speechkit.lm.ngram_training import estimate
@@ -89,7 +87,7 @@ def tokenization_cells(
     from speechkit.lm.unit_batches import UnitBatches
     from speechkit.lm.unit_costs import network_costs
     from speechkit.lm.unit_training import new_network, unit_objective
-    from speechkit.training.loop import train as run
+    from speechkit.training.loop import train_measured
 
     tokens = units
     if vocabulary:
@@ -107,10 +105,9 @@ def tokenization_cells(
     torch.manual_seed(settings.loop.seed)
     network = new_network(settings, tokens)
     objective = unit_objective(network, train, dev, settings)
-    began = time.process_time()
-    if not run(objective, settings.loop, folder, should_stop=should_stop, device=device, log=lambda line: None):
+    complete, seconds = train_measured(objective, settings.loop, folder, should_stop=should_stop, device=device)
+    if not complete:
         return None
-    seconds = (time.process_time() - began) / settings.loop.steps
     costs = list(network_costs(network, test))
     weights = sum(weight.numel() for weight in network.parameters())
     # Mean number of targets of a batch; rows are not completely full.

@@ -130,8 +130,3 @@ def windows(count: int, context: int) -> Iterator[tuple[int, int, int]]:
         end = min(begin + context, count)
         yield begin, end, done
         done = end
-
-
-def parameter_count(model: ConceptModel) -> int:
-    """Number of parameters trained by gradients."""
-    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)

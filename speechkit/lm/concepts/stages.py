@@ -147,8 +147,8 @@ def train(context: Context) -> None:
 
 def objective(context: Context) -> Objective:
     """The model on the documents of training speakers."""
-    from speechkit.lm.concepts.model import parameter_count
     from speechkit.lm.concepts.training import concept_objective, new_model
+    from speechkit.lm.unit_model import parameter_count
 
     config: Any = context.config
     parts, encoder = part_documents(context)
@@ -202,7 +202,7 @@ def evaluate(context: Context) -> None:
 
     from speechkit.io.atomic import write_json
     from speechkit.lm.concepts.baselines import Ridge, context_mean, copy_last
-    from speechkit.lm.concepts.model import ConceptModel, parameter_count
+    from speechkit.lm.concepts.model import ConceptModel
     from speechkit.lm.concepts.retrieval import (
         TestDocument,
         chance,
@@ -212,6 +212,7 @@ def evaluate(context: Context) -> None:
         summarize,
     )
     from speechkit.lm.concepts.space import speaker_share
+    from speechkit.lm.unit_model import parameter_count
 
     parts, encoder = part_documents(context)
     models = [ConceptModel.from_pretrained(context.inputs[name]).to(context.device) for name in MODELS]

@@ -9,6 +9,8 @@ al. 2019), whose pruned prefixes stay as leaves. Torch-free.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 import msgspec
@@ -20,6 +22,8 @@ from speechkit.lm.decoding.sampling import Generated, SamplingConfig, warp
 from speechkit.lm.interface import ROOT, LogProbabilities, SequenceModel, State, Tokens, read_prompts
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
+MAX_NODES = 1024
+"""Upper limit of a tree: all its nodes go through the target in one call."""
 
 
 class DraftConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,13 +44,17 @@ class DraftConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if bool(self.factors) == bool(self.width):
             raise ConfigError("a draft has either factors (RSD-C, chain) or a width (RSD-S); give one of them")
+        if self.nodes > MAX_NODES:
+            raise ConfigError(
+                f"a draft tree of up to {self.nodes:,} nodes costs more than it saves; give one of at most {MAX_NODES}"
+            )
 
     @property
     def nodes(self) -> int:
         """Maximum number of nodes of a tree."""
         if self.width:
             return self.width * self.levels
-        return int(np.cumprod(self.factors).sum())
+        return sum(accumulate(self.factors, mul))
 
     @property
     def depth(self) -> int:

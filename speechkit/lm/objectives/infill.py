@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 
-from speechkit.errors import UserError
+from speechkit.errors import ConfigError, UserError
 from speechkit.lm.vocabulary import UnitVocabulary
 
 Kind = Literal["causal", "prefix", "infill"]
@@ -43,6 +43,18 @@ class MixtureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     most_cut: Share = 0.5
     shortest_span: Annotated[int, msgspec.Meta(ge=1)] = 3
     longest_span: Annotated[int, msgspec.Meta(ge=1)] = 30
+
+    def __post_init__(self) -> None:
+        if self.infill + self.prefix > 1:
+            raise ConfigError(
+                f"infill is {self.infill:g} and prefix {self.prefix:g}, shares of the same sequences; give a sum of at "
+                "most 1"
+            )
+        if self.least_cut > self.most_cut or self.shortest_span > self.longest_span:
+            raise ConfigError(
+                f"least_cut is {self.least_cut:g} and most_cut {self.most_cut:g}, shortest_span {self.shortest_span} "
+                f"and longest_span {self.longest_span}; give each minimum at most its maximum"
+            )
 
 
 def draw_kind(config: MixtureConfig, generator: np.random.Generator) -> Kind:

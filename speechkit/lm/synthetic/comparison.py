@@ -5,7 +5,6 @@ Notation used for tensor shapes: B rows, T positions, D width, V vocabulary.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -39,7 +38,7 @@ from speechkit.nn.sequence.s4d import S4DConfig
 from speechkit.nn.sequence.softmax_attention import AttentionConfig
 from speechkit.nn.sequence.stack import LayerConfig, Stack, StackConfig
 from speechkit.nn.sequence.titans import TitansConfig
-from speechkit.training.loop import train
+from speechkit.training.loop import train_measured
 from speechkit.training.objective import Objective, Turn
 
 NGRAMS = tuple(NgramConfig(order=order) for order in (1, 2, 3))
@@ -218,16 +217,15 @@ def evaluate_system(
     torch.manual_seed(seed)
     model = equal_model(SYSTEMS[system], config.width, config.parameters, task.vocabulary)
     objective = Objective(model, [Turn(next_token_loss, [list(model.parameters())])], task.batch)
-    began = time.process_time()
-    if not train(objective, config.training, folder, should_stop=should_stop, device=device, log=lambda line: None):
+    complete, seconds = train_measured(objective, config.training, folder, should_stop=should_stop, device=device)
+    if not complete:
         return None
-    seconds = (time.process_time() - began) / config.training.steps
     model.eval()
     where = model.head.weight.device
 
     @torch.no_grad()
     def predict(tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-        logits = model(torch.from_numpy(tokens)[None].to(where), torch.tensor([len(tokens)]))
+        logits = model(torch.from_numpy(tokens)[None].to(where), torch.tensor([len(tokens)], device=where))
         probabilities: NDArray[np.float64] = logits[0].double().softmax(-1).cpu().numpy()
         return probabilities
 

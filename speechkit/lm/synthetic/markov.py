@@ -159,7 +159,7 @@ def markov_cells(
     sizes = np.array(bpe.sizes())
     per_token = len(test_symbols) / len(test)
 
-    def cell(model: str, nats: float, **training: float) -> MarkovCell:
+    def cell(model: str, nats: float, **training: float | None) -> MarkovCell:
         ratio = nats / source_nats(test_symbols, lag, config.switch)
         return msgspec.convert(
             {"lag": lag, "vocabulary": bpe.num_tokens, "model": model, "nats": nats, "ratio": ratio}
@@ -189,17 +189,15 @@ def _train_transformer(
     seed: int,
     device: str,
     should_stop: Callable[[], bool],
-) -> list[tuple[int, float, float]] | None:
+) -> list[tuple[int, float, float | None]] | None:
     """(steps, nats per symbol, CPU seconds per step) at each evaluation."""
-    import time
-
     import torch
     import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
     from speechkit.lm.synthetic.comparison import SmallModel, next_token_loss
     from speechkit.nn.sequence.softmax_attention import AttentionConfig
     from speechkit.nn.sequence.stack import StackConfig
-    from speechkit.training.loop import train as run
+    from speechkit.training.loop import train_measured
     from speechkit.training.objective import Objective, Turn
 
     length = min(config.context, len(train), len(test) - 1) + 1
@@ -231,9 +229,8 @@ def _train_transformer(
     objective = Objective(model, [Turn(next_token_loss, [list(model.parameters())])], batch, evaluate=evaluate)
     interval = max(1, config.training.steps // config.looks)
     settings = msgspec.structs.replace(config.training, evaluate_every=interval, seed=seed)
-    began = time.process_time()
-    if not run(objective, settings, folder, should_stop=should_stop, device=device, log=lambda line: None):
+    complete, seconds = train_measured(objective, settings, folder, should_stop=should_stop, device=device)
+    if not complete:
         return None
-    seconds = (time.process_time() - began) / config.training.steps
     rows = [msgspec.json.decode(line) for line in (folder / "metrics.jsonl").read_bytes().splitlines()]
     return [(row["step"], row["nats"], seconds) for row in rows if "nats" in row]

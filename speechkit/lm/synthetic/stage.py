@@ -89,7 +89,7 @@ def _unit_set(train: Sequence[UnitSequence], test: Sequence[UnitSequence]) -> Un
     """
     if len({row.codebook for row in (*train, *test)}) != 1:
         raise UserError("train_units and test_units are empty or of several codebooks; give units of one")
-    return UnitSet(train[0].codebook, 1 + max(max(row.units) for row in (*train, *test)), FRAMES_PER_SECOND)
+    return UnitSet(train[0].codebook, 1 + max(max(row.units, default=0) for row in (*train, *test)), FRAMES_PER_SECOND)
 
 
 def _clips(context: Context) -> Clips:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from speechkit.lm.unit_costs import network_costs, summarize
 from speechkit.lm.unit_model import UnitModel, UnitModelConfig
 from speechkit.lm.unit_training import UnitTraining, unit_objective
 from speechkit.lm.vocabulary import UnitVocabulary
-from speechkit.training.loop import train
+from speechkit.training.loop import train_measured
 from speechkit.units.quantizers import UnitSet
 from speechkit.units.sequences import UnitSequence
 
@@ -46,10 +45,9 @@ def units_cell(
         duration_bins=0, context=config.context, rows=config.rows, dropout=0.0, loop=config.training
     )
     objective = unit_objective(network, train_rows, [], settings)
-    began = time.process_time()
-    if not train(objective, config.training, folder, should_stop=should_stop, device=device, log=lambda line: None):
+    complete, seconds = train_measured(objective, config.training, folder, should_stop=should_stop, device=device)
+    if not complete:
         return None
-    seconds = (time.process_time() - began) / config.training.steps
     costs = summarize(system, list(network_costs(network, test_rows)))
     return Cell(
         task="units",

@@ -11,7 +11,6 @@ Notation used for tensor shapes: B clips, S samples, T positions, D width, K cla
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ from speechkit.nn.sequence.s4d import S4D, S4DConfig
 from speechkit.nn.sequence.softmax_attention import AttentionConfig
 from speechkit.nn.sequence.stack import LayerConfig, Stack, StackConfig
 from speechkit.runtime import item_seed
-from speechkit.training.loop import train
+from speechkit.training.loop import train_measured
 from speechkit.training.objective import Objective, Turn
 
 SAMPLES, FOLD = 16_000, 40
@@ -158,11 +157,10 @@ def waveforms_cell(
     groups = [[weight for name, weight in named if name.rpartition(".")[2] in SLOW]]
     groups.append([weight for name, weight in named if name.rpartition(".")[2] not in SLOW])
     settings = config.waveform_training
-    began = time.process_time()
     objective = Objective(model, [Turn(_loss, groups)], batch)
-    if not train(objective, settings, folder, should_stop=should_stop, device=device, log=lambda line: None):
+    complete, seconds = train_measured(objective, settings, folder, should_stop=should_stop, device=device)
+    if not complete:
         return None
-    seconds = (time.process_time() - began) / settings.steps
     test_clips = np.flatnonzero(~clips.training)
     ones = np.ones(len(test_clips))
     right = _correct(model, clips, test_clips, config.waveform_rows, 1)

@@ -273,6 +273,11 @@ class VocoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"{self.sample_rate} Hz) and the input has {self.input.frame_rate:g}, of which that is no multiple; "
                 "change hop or rates"
             )
+        if isinstance(self.input, MelInput) and self.input.mel.sample_rate != self.sample_rate:
+            raise ConfigError(
+                f"the waveform has {self.sample_rate} Hz and the log-mel frames are of {self.input.mel.sample_rate} "
+                "Hz; set both to one rate"
+            )
         if self.model_type != "speechkit-vocoder":
             raise ConfigError(f"model_type is {self.model_type}; a vocoder's is speechkit-vocoder")
 

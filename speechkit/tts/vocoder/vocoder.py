@@ -28,6 +28,8 @@ from speechkit.tts.vocoder.hifigan import HifiGan
 from speechkit.tts.vocoder.vocos import Vocos
 
 INPUT_KERNEL = 7
+WHOLE_SECONDS, CHUNK_SECONDS = 60.0, 15.0
+"""Longer inputs are not synthesised at once: activations take about two megabytes a second in the larger sizes."""
 
 
 class Vocoder(nn.Module):
@@ -166,7 +168,7 @@ class Vocoder(nn.Module):
         return self.speaker.embed(waveform)
 
     def generate(self, frames: NDArray[Any], speaker: Float | None = None, seed: int = 0) -> Float:
-        """The waveform (S,) of frames (T, D) or units (T,).
+        """The waveform (S,) of frames (T, D) or units (T,); long ones are streamed, so that memory stays bounded.
 
         Args:
             frames: of the kind that ``config.input`` says.
@@ -179,6 +181,9 @@ class Vocoder(nn.Module):
         rows = self._checked(frames)
         if not len(rows):
             return np.zeros(0, np.float32)
+        if len(rows) > WHOLE_SECONDS * self.config.input.frame_rate:
+            chunk = round(CHUNK_SECONDS * self.config.input.frame_rate)
+            return np.concatenate([*self.stream([frames], speaker, seed, chunk_frames=chunk)])
         condition = self._condition(speaker, seed)
         with torch.inference_mode():
             waveform: Float = self(rows[None], None, condition)[0].cpu().numpy()
