@@ -34,7 +34,7 @@ def read(request: Request, split: str) -> Iterator[Item]:
     path = request.source / LABELS
     try:
         labels = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, Any]])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: is not an object of objects ({error}); use the published file") from error
     audio: dict[str, Path] = {}
     doubled: set[str] = set()

@@ -1,9 +1,10 @@
 """Long recordings and candidate documents: the input of `speechkit mine`.
 
 Layout: audio and documents anywhere below the folder, and optionally ``pairs.tsv`` with a recording and a document per
-line (tab-separated paths below the folder). The manifest has one line per recording, without text; ``custom`` lists its
-documents, relative to the corpus folder, if there is a list. Pairs are never inferred from names: without a list,
-mining finds them by content. Documents that are not in a pair are counted.
+line (tab-separated paths below the folder; a header and lines with ``#`` are skipped, as in ``--pairs``). The manifest
+has one line per recording, without text; ``custom`` lists its documents, relative to the corpus folder, if there is a
+list. Pairs are never inferred from names: without a list, mining finds them by content. Documents that are not in a
+pair are counted.
 """
 
 from __future__ import annotations
@@ -14,30 +15,13 @@ from pathlib import Path
 
 from speechkit.errors import UserError
 from speechkit.io.paths import inside, safe_id
+from speechkit.mining.documents import is_document
 
 from .corpus import Clip, Corpus, Item, LeftOut, Request
 from .folders import files_below, is_audio
 from .tables import read_lines
 
 PAIRS = "pairs.tsv"
-DOCUMENT_SUFFIXES = frozenset(
-    (
-        ".pdf",
-        ".html",
-        ".htm",
-        ".xhtml",
-        ".docx",
-        ".epub",
-        ".txt",
-        ".srt",
-        ".vtt",
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".tif",
-        ".tiff",
-    )
-)
 
 
 def splits(request: Request) -> list[str]:
@@ -74,7 +58,7 @@ def read(request: Request, split: str) -> Iterator[Item]:
 def _kind(path: Path) -> str | None:
     if is_audio(path):
         return "recording"
-    return "document" if path.suffix.lower() in DOCUMENT_SUFFIXES else None
+    return "document" if is_document(path) else None
 
 
 def _pairs(source: Path) -> dict[str, list[str]]:
@@ -85,6 +69,8 @@ def _pairs(source: Path) -> dict[str, list[str]]:
         return pairs
     for number, line in read_lines(path):
         fields = [f.strip() for f in line.split("\t")]
+        if line.startswith("#") or (not pairs and [f.lower() for f in fields] == ["recording", "document"]):
+            continue
         if len(fields) != 2 or not all(fields):
             raise UserError(f"{path}:{number}: is not a recording and a document with a tab between them; fix the line")
         for field, kind in zip(fields, ("recording", "document"), strict=True):

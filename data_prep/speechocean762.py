@@ -81,7 +81,7 @@ def _scores(path: Path, request: Request) -> dict[str, Any]:
         return {}
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: is not the published JSON ({error}); download it again") from error
 
 

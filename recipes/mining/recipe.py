@@ -68,7 +68,7 @@ recipe = Recipe(
             ),
             outputs=(Output("export"), Output("quality.jsonl", SentenceQuality, min_records=0)),
             drop_reasons=("low_quality", "curator"),
-            version=5,
+            version=6,
         ),
         Stage(
             number=9,

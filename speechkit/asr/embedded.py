@@ -45,6 +45,7 @@ class EmbeddedEmitter:
         self._model = CtcModel.from_pretrained(folder).to(device)
         self.vocabulary = self._model.config.vocabulary
         self.frame_samples = FRAME_SAMPLES
+        self.max_frames = self._model.config.max_frames
         # On a CPU, padded batches are slower than single windows.
         self.batch_size = batch_size or (1 if device == "cpu" else 16)
         self._half = autocast_dtype(device)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -38,6 +39,16 @@ class Hypothesis:
     ends: NDArray[np.float64]
     scores: NDArray[np.float32]
     emissions: Emissions | None = None
+
+    def between(self, start: float, end: float) -> Hypothesis:
+        """The words whose middle lies between two times in seconds; emissions stay those of the whole."""
+        kept: list[int] = []
+        for word in re.finditer(r"\S+", self.text):
+            first, last = word.span()
+            if start <= (self.starts[first] + self.ends[last - 1]) / 2 < end:
+                kept += range(first - bool(kept), last)  # with the space before it
+        text = "".join(self.text[index] for index in kept)
+        return replace(self, text=text, starts=self.starts[kept], ends=self.ends[kept], scores=self.scores[kept])
 
 
 @dataclass(frozen=True)

@@ -61,26 +61,26 @@ def load_recognizer(name_or_path: str = "auto", lang: str = "en", device: str = 
     _only(options, {"window_seconds", "context_seconds", "margin_seconds", "batch_size"}, "a CTC model")
     batch_size = options.pop("batch_size", None)
     if name_or_path in ("auto", "embedded") or is_own_model(Path(name_or_path)):
-        from speechkit.asr.ctc_model import CtcConfig
         from speechkit.asr.embedded import EmbeddedEmitter, embedded_folder
         from speechkit.io.hashing import digest_file
         from speechkit.nn.mel import SAMPLE_RATE
 
         inside = name_or_path in ("auto", "embedded")
         folder = embedded_folder(lang) if inside else Path(name_or_path)
-        longest = CtcConfig().max_frames * 320 / SAMPLE_RATE
+        emitter = EmbeddedEmitter(folder, chosen, batch_size)
+        longest = emitter.max_frames * emitter.frame_samples / SAMPLE_RATE
         window = options.get("window_seconds", 20.0) + 2 * options.get("context_seconds", 2.0)
         if window > longest:
             raise UserError(f"a window has {window:g} s with its context; give at most the model's {longest:g} s")
         name = "embedded" if inside else "speechkit-ctc"
         spec = RecognizerSpec(name, folder.name, digest_file(folder / "model.safetensors"), lang)
-        return CtcRecognizer(EmbeddedEmitter(folder, chosen, batch_size), spec, **options)
+        return CtcRecognizer(emitter, spec, **options)
 
     from speechkit.asr.huggingface import HuggingFaceEmitter
 
-    emitter = HuggingFaceEmitter(name_or_path, chosen, batch_size)
-    spec = RecognizerSpec("huggingface", Path(name_or_path).name, emitter.weights_hash(), lang)
-    return CtcRecognizer(emitter, spec, **options)
+    checkpoint = HuggingFaceEmitter(name_or_path, chosen, batch_size)
+    spec = RecognizerSpec("huggingface", Path(name_or_path).name, checkpoint.weights_hash(), lang)
+    return CtcRecognizer(checkpoint, spec, **options)
 
 
 def check_recognizer(name_or_path: str, lang: str) -> None:

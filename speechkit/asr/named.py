@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from speechkit.asr.hypothesis import Hypothesis, Recognizer
 from speechkit.asr.load import load_recognizer, recognizer_digest, with_beam
 from speechkit.data.records import Utterance
 from speechkit.errors import ConfigError, UserError, require
+from speechkit.io.audio import audio_info
 from speechkit.io.hashing import digest_file
 
 Transcriber = Callable[[Utterance, Path], str]
@@ -77,6 +79,17 @@ def cut_samples(utterance: Utterance) -> tuple[int, int]:
     return begin, begin + round(utterance.duration * RATE)
 
 
+def recognize_cut(recognizer: Recognizer, row: Utterance, audio: Path) -> Hypothesis:
+    """What is said in a cut, in its own channel; words around it, which recognisers may hear too, are left out.
+
+    Raises:
+        AudioError: if the audio cannot be read.
+    """
+    channel = row.channel if audio_info(audio).channels > 1 else None
+    heard = recognizer.recognize(str(audio), [cut_samples(row)], channel=channel)
+    return heard.between(row.offset, row.offset + row.duration)
+
+
 def load_transcriber(name: str, lang: str, device: str) -> Transcriber:
     """Load a recogniser as a function from a cut to its text.
 
@@ -93,7 +106,7 @@ def load_transcriber(name: str, lang: str, device: str) -> Transcriber:
         )
 
     def transcribe(utterance: Utterance, path: Path) -> str:
-        return " ".join(recognizer.recognize(str(path), [cut_samples(utterance)]).text.split())
+        return " ".join(recognize_cut(recognizer, utterance, path).text.split())
 
     return transcribe
 

@@ -16,7 +16,6 @@ class WordsConfig(msgspec.Struct, frozen=True):
 
     recognizer: str = "embedded"
     lang: Annotated[str, SHARED] = "en"
-    normalizer: str = "simple"
     batch_size: Annotated[int, NEUTRAL, msgspec.Meta(ge=1)] = 8
 
 

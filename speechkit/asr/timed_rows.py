@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from speechkit.asr.hypothesis import Recognizer
-from speechkit.asr.named import RATE, cut_samples
+from speechkit.asr.named import RATE, recognize_cut
 from speechkit.data.manifest import audio_path, read_manifest, unique_ids
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError, shown
@@ -46,8 +46,7 @@ def recognize_row(recognizer: Recognizer, row: Utterance, audio: Path) -> Uttera
     """
     began = time.perf_counter()
     if row.duration:
-        channel = row.channel if audio_info(audio).channels > 1 else None
-        text = recognizer.recognize(str(audio), [cut_samples(row)], channel=channel).text
+        text = recognize_cut(recognizer, row, audio).text
     else:
         text = recognizer.recognize(str(audio)).text
         info = audio_info(audio)

@@ -27,12 +27,19 @@ class WhisperRecognizer:
         from speechkit.io.hashing import digest_file
 
         library = require("faster_whisper")
+        kind, _, number = device.partition(":")
         try:
-            self._model = library.WhisperModel(model, device=device.split(":")[0], compute_type="default")
+            self._model = library.WhisperModel(
+                model, device=kind, device_index=int(number or 0), compute_type="default"
+            )
         except (RuntimeError, ValueError, OSError) as error:
             raise UserError(
                 f"faster-whisper:{model} cannot be loaded ({error}); give a model folder or name"
             ) from error
+        languages = getattr(self._model, "supported_languages", [lang])
+        if lang not in languages:
+            known = ", ".join(sorted(languages)[:8]) + (" …" if len(languages) > 8 else "")
+            raise UserError(f"faster-whisper:{model} does not know the language {lang!r}, only {known}; choose another")
         self._beam_size = beam_size
         self._lang = lang
         weights = Path(model) / "model.bin"

@@ -46,32 +46,39 @@ def words_to_hypothesis(words: Iterable[TimedWord]) -> Hypothesis:
     )
 
 
-def read_ctm(path: Path) -> dict[str, list[TimedWord]]:
-    """Words of each recording of a CTM file: ``recording channel start duration word [confidence]``.
+Channels = dict[str, list[TimedWord]]
+"""Words by the name of their channel, "" where the file names none."""
+
+
+def read_ctm(path: Path) -> dict[str, Channels]:
+    """Words of each recording and channel of a CTM file: ``recording channel start duration word [confidence]``.
 
     Raises:
         UserError: naming the first line that is not of this form.
     """
-    recordings: dict[str, list[TimedWord]] = {}
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            fields = line.split()
-            if not fields or fields[0].startswith(";;"):
-                continue
-            try:
-                start, duration = float(fields[2]), float(fields[3])
-                word = TimedWord(fields[4], start, start + duration, _log(fields[5] if len(fields) > 5 else None))
-                if not (math.isfinite(start) and math.isfinite(duration) and start >= 0 and duration >= 0):
-                    raise ValueError("times must be numbers from 0")
-            except (IndexError, ValueError) as error:
-                raise UserError(
-                    f"{path}:{number}: is not a CTM line ({error}); write: recording channel start duration word"
-                ) from error
-            recordings.setdefault(fields[0], []).append(word)
+    recordings: dict[str, Channels] = {}
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start} is not UTF-8; convert it, for example with iconv") from error
+    for number, line in enumerate(text.split("\n"), 1):
+        fields = line.split()
+        if not fields or fields[0].startswith(";;"):
+            continue
+        try:
+            start, duration = float(fields[2]), float(fields[3])
+            word = TimedWord(fields[4], start, start + duration, _log(fields[5] if len(fields) > 5 else None))
+            if not (math.isfinite(start) and math.isfinite(duration) and start >= 0 and duration >= 0):
+                raise ValueError("times must be numbers from 0")
+        except (IndexError, ValueError) as error:
+            raise UserError(
+                f"{path}:{number}: is not a CTM line ({error}); write: recording channel start duration word"
+            ) from error
+        recordings.setdefault(fields[0], {}).setdefault(fields[1], []).append(word)
     return recordings
 
 
-def read_word_json(path: Path) -> dict[str, list[TimedWord]]:
+def read_word_json(path: Path) -> dict[str, Channels]:
     """Words of a JSON file; the key is ``""`` for a file without recording names.
 
     Known forms: a list of words, ``{"words": [...]}``, ``{"segments": [{"words": [...]}]}`` as written by Whisper
@@ -83,12 +90,12 @@ def read_word_json(path: Path) -> dict[str, list[TimedWord]]:
     """
     try:
         content = msgspec.json.decode(path.read_bytes())
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: is not JSON ({error}); fix the file") from error
     if isinstance(content, list) or (isinstance(content, dict) and ("words" in content or "segments" in content)):
-        return {"": _json_words(content, path)}
+        return {"": {"": _json_words(content, path)}}
     if isinstance(content, dict):
-        return {str(name): _json_words(value, path) for name, value in content.items()}
+        return {str(name): {"": _json_words(value, path)} for name, value in content.items()}
     raise UserError(f"{path}: holds neither a list of words nor recordings with words")
 
 
@@ -111,7 +118,7 @@ def _json_words(content: Any, path: Path) -> list[TimedWord]:
             word = TimedWord(str(item["word"]).strip(), float(item["start"]), float(item["end"]), _log(confidence))
             if not (math.isfinite(word.start) and math.isfinite(word.end) and 0 <= word.start <= word.end):
                 raise ValueError("start and end must be numbers with 0 <= start <= end")
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f'{path}: word {index} is not {{"word", "start", "end"}} ({error})') from error
         words.append(word)
     return words
@@ -148,7 +155,7 @@ class WordsRecognizer:
         else:
             raise UserError(f"{path}: no such file; words: takes a CTM or JSON file, or a folder of them")
         self._spec = RecognizerSpec("words", self._path.name, digest, lang)
-        self._cache: tuple[Path, dict[str, list[TimedWord]]] | None = None
+        self._cache: tuple[Path, dict[str, Channels]] | None = None
 
     @property
     def spec(self) -> RecognizerSpec:
@@ -165,28 +172,40 @@ class WordsRecognizer:
     ) -> Hypothesis:
         """The words of the recording, looked up with or without suffix; ``speech`` has no effect.
 
+        Of a ``channel`` they are those that the file names ``1``, ``2`` … or ``A``, ``B`` …, as CTM files do; a file
+        that has one name for a whole recording tells nothing about channels, and all of its words are taken.
+
         Raises:
             UserError: if the recording is not in the file; known names are listed.
         """
-        recording = Path(path)
+        return words_to_hypothesis(_of_channel(self._channels_of(Path(path)), channel))
+
+    def _channels_of(self, recording: Path) -> Channels:
         if self._path.is_dir():
             if recording.stem not in self._files:
-                raise UserError(f"{self._path}: has no {recording.stem}.ctm or {recording.stem}.json for {path}")
+                raise UserError(f"{self._path}: has no {recording.stem}.ctm or {recording.stem}.json for {recording}")
             recordings = self._read(self._files[recording.stem])
             if len(recordings) == 1:
-                return words_to_hypothesis(next(iter(recordings.values())))
+                return next(iter(recordings.values()))
         else:
             recordings = self._read(self._path)
         for name in (recording.name, recording.stem, ""):
             if name in recordings:
-                return words_to_hypothesis(recordings[name])
-        for name, words in recordings.items():
+                return recordings[name]
+        for name, channels in recordings.items():
             if Path(name).stem == recording.stem:
-                return words_to_hypothesis(words)
+                return channels
         names = ", ".join(sorted(recordings)[:5]) or "nothing"
         raise UserError(f"{self._path}: has no words of {recording.stem!r}, only of {names}; add the recording")
 
-    def _read(self, path: Path) -> dict[str, list[TimedWord]]:
+    def _read(self, path: Path) -> dict[str, Channels]:
         if self._cache is None or self._cache[0] != path:
             self._cache = path, read_word_json(path) if path.suffix == ".json" else read_ctm(path)
         return self._cache[1]
+
+
+def _of_channel(channels: Channels, channel: int | None) -> list[TimedWord]:
+    if channel is None or len(channels) == 1:
+        return [word for words in channels.values() for word in words]
+    first = 0 if "0" in channels else 1  # NIST counts from 1, some tools from 0
+    return [word for name in (str(channel + first), chr(ord("A") + channel)) for word in channels.get(name, [])]

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from speechkit.mining.export import Exported
 
 EXAMPLES = """
-Write a manifest in other formats, each into OUT/FORMAT: lhotse, kaldi, parquet, fairseq, nemo, csv, ctm, textgrid, srt
-and card.
+Write a manifest in other formats, each into OUT/FORMAT: lhotse, shar, webdataset, kaldi, parquet, fairseq, nemo, csv,
+ctm, textgrid, srt and card.
 
 What a format cannot hold is counted and shown. With --clips every utterance becomes one audio file and the formats
 are written from the clips (an interrupted run resumes). With --split the formats are written for each of train, dev and

@@ -70,7 +70,7 @@ def mine(
     workers: Annotated[int, typer.Option(help="Processes of the backend.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Ignore earlier results.")] = False,
-    show: Annotated[int, typer.Option(help="How many mined sentences to print.")] = 12,
+    show: Annotated[int, typer.Option(help="How many mined sentences to print.", min=0)] = 12,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Mine AUDIO with DOCS."""

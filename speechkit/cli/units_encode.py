@@ -50,9 +50,17 @@ def encode(
 
       speechkit units encode units.jsonl --bpe bpe.json --out tokens.jsonl
     """
-    from speechkit.errors import UserError
+    from speechkit.errors import ConfigError, UserError
 
     if not tokenizer and merges is not None:
+        given = {
+            "--encoder": encoder, "--folder": folder, "--every-frame": every_frame, "--split": split,
+            "--device": device != "auto", "--json": json,
+        }  # fmt: skip
+        if idle := [name for name, value in given.items() if value]:
+            raise ConfigError(
+                f"{idle[0]} has no effect on units that become tokens; leave it out, or encode speech by --codebook too"
+            )
         return _encode_units(inputs, merges, out)
     from speechkit.data.manifest import rebase
     from speechkit.syllables.recordings import read_cuts
@@ -157,6 +165,10 @@ def convert(
 
     if to not in WAYS:
         raise ConfigError(f"--to is {to!r}; choose {', '.join(WAYS)}")
+    if embed and to != "parquet":
+        raise ConfigError(f"--embed is for --to parquet, not {to}; leave it out")
+    if like is not None and source.is_dir():
+        raise ConfigError(f"--like: shards hold the spec of their units; leave it out for {source}")
     if source.resolve() == target.resolve():
         raise UserError(f"{target}: is the source itself; choose another target")
     base = target if to == "shards" else target.parent

@@ -13,7 +13,9 @@ import numpy as np
 
 from speechkit.errors import UserError
 
-_DTYPES = {0: "float32", 1: "int8", 2: "int16", 3: "int32", 4: "float16"}
+_DTYPES = {0: "<f4", 1: "i1", 2: "<i2", 3: "<i4", 4: "<f2", 5: "<u2"}
+_BFLOAT16 = 5
+"""The upper 16 bits of float32."""
 
 
 def _read_exactly(file: BinaryIO, count: int, path: Path) -> bytes:
@@ -24,10 +26,10 @@ def _read_exactly(file: BinaryIO, count: int, path: Path) -> bytes:
 
 
 def read_ctranslate2(path: str | Path, prefix: str = "") -> dict[str, np.ndarray]:
-    """Variables of a CTranslate2 `model.bin` whose names start with `prefix`.
+    """Variables of a CTranslate2 `model.bin` whose names start with `prefix`; quantized weights become float32.
 
     Raises:
-        UserError: if the file is truncated or is not of format version 6 or earlier.
+        UserError: if the file is truncated or damaged, or is not of format version 6 or earlier.
     """
     path = Path(path)
     variables: dict[str, np.ndarray] = {}
@@ -38,7 +40,7 @@ def read_ctranslate2(path: str | Path, prefix: str = "") -> dict[str, np.ndarray
             return int(struct.unpack(f"<{code}", _read_exactly(file, struct.calcsize(code), path))[0])
 
         def string() -> str:
-            return _read_exactly(file, number("H"), path).rstrip(b"\0").decode("utf-8")
+            return _read_exactly(file, number("H"), path).rstrip(b"\0").decode("utf-8", "replace")
 
         version = number("I")
         if not 3 <= version <= 6:
@@ -53,5 +55,22 @@ def read_ctranslate2(path: str | Path, prefix: str = "") -> dict[str, np.ndarray
                 raise UserError(f"{path}: variable {name!r} has type {code} and {length} bytes; the file is damaged")
             data = _read_exactly(file, length, path)
             if name.startswith(prefix):
-                variables[name] = np.frombuffer(data, _DTYPES[code]).reshape(shape)
+                try:
+                    variables[name] = np.frombuffer(data, _DTYPES[code]).reshape(shape)
+                    if code == _BFLOAT16:
+                        variables[name] = (variables[name].astype("<u4") << 16).view("<f4")
+                except ValueError as error:
+                    raise UserError(
+                        f"{path}: variable {name!r} is not of its shape ({error}); copy it again"
+                    ) from error
+    for name, value in list(variables.items()):
+        if value.dtype.kind == "i" and value.ndim > 1:
+            variables[name] = _dequantized(value, variables.pop(f"{name}_scale", None), f"{path}: variable {name!r}")
     return variables
+
+
+def _dequantized(value: np.ndarray, scale: np.ndarray | None, where: str) -> np.ndarray:
+    """Weights (rows, ...) from integers, which were multiplied by a scale for each row, or by one for all."""
+    if scale is None or scale.size not in (1, len(value)) or not (scale > 0).all():
+        raise UserError(f"{where} is quantized and its scale is missing or of another shape; copy the model file again")
+    return np.asarray(value / scale.astype(np.float32).reshape(-1, *[1] * (value.ndim - 1)), np.float32)

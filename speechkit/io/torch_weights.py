@@ -6,6 +6,7 @@ Sources: CPython's ``pickletools``; the layout of ``torch.save`` since version 1
 
 from __future__ import annotations
 
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from speechkit.io.pickle_machine import Machine, Made, Named
 MAX_PICKLE_BYTES = 1 << 26
 MAX_BYTES = 1 << 33
 """Of one storage; no supported network has a larger one."""
+MAX_ENTRIES, MAX_DEPTH = 1_000_000, 100
+"""Of the dictionaries that are searched: one that contains itself, or another one many times, would have no end."""
+MAX_GROWTH, MIN_ROOM_BYTES = 4, 1 << 26
+"""Times the size of the file that its tensors may take, and bytes that any file's may: a view repeats its storage."""
 KINDS = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
@@ -83,10 +88,13 @@ def read_torch_weights(path: Path | str) -> dict[str, NDArray[Any]]:
                 raise ValueError("it has no data.pkl")
             if archive.getinfo(names["data.pkl"]).file_size > MAX_PICKLE_BYTES:
                 raise ValueError("its data.pkl is larger than that of any weights")
-            if "byteorder" in names and archive.read(names["byteorder"]) != b"little":
-                raise ValueError("its byte order is not little-endian")
+            if "byteorder" in names:
+                with archive.open(names["byteorder"]) as order:
+                    if order.read(16) != b"little":
+                        raise ValueError("its byte order is not little-endian")
             value = _TorchMachine(archive.read(names["data.pkl"]), str(path)).run()
-            return {key: _array(made, archive, names) for key, made in _tensors(value, "")}
+            storages = _Storages(archive, names, max(MIN_ROOM_BYTES, MAX_GROWTH * Path(path).stat().st_size))
+            return {key: _array(made, storages) for key, made in _tensors(value, "")}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; give a checkpoint that PyTorch saved") from None
     except OSError as error:
@@ -104,29 +112,72 @@ def read_torch_weights(path: Path | str) -> dict[str, NDArray[Any]]:
 def _tensors(value: Any, path: str) -> list[tuple[str, Made]]:
     """Every tensor in nested dictionaries, with its path."""
     tensors: list[tuple[str, Made]] = []
-    pending = [(path, value)]
+    pending = [(path, value, 0)]
+    entries = 0
     while pending:
-        path, value = pending.pop()
+        path, value, depth = pending.pop()
+        entries += 1
+        if entries > MAX_ENTRIES or depth > MAX_DEPTH:
+            raise ValueError("its dictionaries contain one another without end")
         if isinstance(value, dict):
-            pending.extend((f"{path}.{key}" if path else key, part) for key, part in reversed(value.items()))
+            parts = reversed(value.items())
+            pending.extend((f"{path}.{key}" if path else key, part, depth + 1) for key, part in parts)
         elif isinstance(value, Made) and isinstance(value.of, Named) and value.of.name in MADE_BY:
             if value.of.name == "_rebuild_parameter":
-                pending.append((path, value.arguments[0]))
+                pending.append((path, value.arguments[0], depth + 1))
             else:
                 tensors.append((path, value))
     return tensors
 
 
-def _array(made: Made, archive: zipfile.ZipFile, names: dict[str, str]) -> NDArray[Any]:
+class _Storages:
+    """Storages of an archive, the last of which is kept, and the bytes that may still be taken.
+
+    Args:
+        archive: the open file.
+        names: full names of its entries by their names in the checkpoint.
+        room: bytes that storages and tensors may take together.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, names: dict[str, str], room: int) -> None:
+        self._archive, self._names, self._room = archive, names, room
+        self._last: tuple[str, NDArray[Any]] | None = None
+
+    def take(self, count: int) -> None:
+        """Count bytes.
+
+        Raises:
+            ValueError: if they are more than is left.
+        """
+        self._room -= count
+        if self._room < 0:
+            raise ValueError("its tensors are many times larger than the file")
+
+    def numbers(self, storage: _Storage) -> NDArray[Any]:
+        """The numbers of a storage (n,).
+
+        Raises:
+            ValueError: if it is compressed or too large.
+        """
+        if self._last is None or self._last[0] != storage.key:
+            entry = self._archive.getinfo(self._names[f"data/{storage.key}"])
+            if entry.file_size > MAX_BYTES or entry.compress_type != zipfile.ZIP_STORED:
+                raise ValueError("a storage is compressed, or larger than any network's")
+            self.take(entry.file_size)
+            self._last = storage.key, np.frombuffer(self._archive.read(entry), np.uint8)
+        content = self._last[1]
+        numbers: NDArray[Any] = np.frombuffer(content.data, KINDS[storage.kind])
+        return numbers
+
+
+def _array(made: Made, storages: _Storages) -> NDArray[Any]:
     """Values of a tensor; a view of a storage is copied."""
     storage, offset, shape, strides = made.arguments[:4]
     sizes = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or not all(type(size) is int and 0 <= size < 2**40 for size in sizes):
         raise ValueError("a tensor has no shape")
-    entry = archive.getinfo(names[f"data/{storage.key}"])
-    if entry.file_size > MAX_BYTES or entry.compress_type != zipfile.ZIP_STORED:
-        raise ValueError("a storage is compressed, or larger than any network's")
-    numbers = np.frombuffer(archive.read(entry), KINDS[storage.kind])
+    numbers = storages.numbers(storage)
+    storages.take(math.prod(shape) * numbers.itemsize)
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
     if 0 in shape:
         return np.zeros(shape, numbers.dtype)

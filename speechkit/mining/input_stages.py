@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,7 @@ from speechkit.io.folders import find_audio
 from speechkit.io.hashing import digest_bytes, digest_file, digest_obj
 from speechkit.io.paths import is_unicode, safe_id
 from speechkit.mining.config import DocumentsConfig, RegionsConfig
-from speechkit.mining.pairing import read_pairs
+from speechkit.mining.pairing import known_names, read_pairs
 from speechkit.mining.records import Document, Recording, SourceFile
 from speechkit.mining.regions import find_speech
 from speechkit.mining.voice_activity import SileroDetector
@@ -77,18 +77,16 @@ def check_pairs(pairs: Path, audio: Path, documents: Path, *, each_channel: bool
     """
     from speechkit.mining.documents import find_documents
 
-    recording_names: dict[str, str] = {}
-    for identifier, name in _names(find_audio(audio).files, audio):
-        recording_names[identifier] = identifier
-        if not each_channel:
-            recording_names |= {name: identifier, Path(name).name: identifier}
-        else:
-            for file in _channels(SourceFile(identifier, name, "", 0), audio):
-                recording_names |= {file.id: file.id} | ({name: file.id} if file.channel is None else {})
-    document_names: dict[str, str] = {}
-    for identifier, name in _names([documents] if documents.is_file() else find_documents(documents), documents):
-        document_names |= {identifier: identifier, name: identifier, Path(name).name: identifier}
-    read_pairs(pairs, recording_names, document_names)
+    recordings = [SourceFile(identifier, name, "", 0) for identifier, name in _names(find_audio(audio).files, audio)]
+    if each_channel:
+        recordings = [channel for file in recordings for channel in _channels(file, audio)]
+    named = _names([documents] if documents.is_file() else find_documents(documents), documents)
+    read_pairs(pairs, names_of(recordings), known_names(named))
+
+
+def names_of(files: Iterable[SourceFile]) -> dict[str, str]:
+    """`known_names` of files; the name of a file that is split into channels would be that of all of them."""
+    return known_names((file.id, file.path if file.channel is None else None) for file in files)
 
 
 def _channels(file: SourceFile, folder: Path) -> list[SourceFile]:
@@ -192,6 +190,6 @@ class FindSpeech(Worker):
                 answers.append(Drop("unreadable_audio", str(error)))
                 continue
             recording = Recording(file.id, file.path, info.sample_rate, info.num_samples, info.channels, speech)
-            recording = msgspec.structs.replace(recording, channel=chosen, own_channel=file.channel is not None)
+            recording = msgspec.structs.replace(recording, channel=chosen)
             answers.append(Value(recording, {"levels": levels.astype(np.float16)}))
         return answers

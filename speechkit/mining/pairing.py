@@ -139,16 +139,38 @@ def pair_recording(recording: str, text: str, index: PassageIndex, documents: Se
     return sorted(pairs, key=lambda pair: (-pair.score, pair.document))
 
 
+AMBIGUOUS = ""
+"""In the place of an id: several files have this name."""
+
+
+def known_names(files: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    """Id of every name that a file goes by: its id, its relative path, and the last part of that.
+
+    An id precedes a path, and a path the last part of another one; a last part of several paths is `AMBIGUOUS`.
+
+    Args:
+        files: id and relative path of each; without a path the id is the only name.
+    """
+    named = [(identifier, path) for identifier, path in files]
+    names: dict[str, str] = {}
+    for identifier, path in named:
+        if path is not None:
+            last = Path(path).name
+            names[last] = identifier if last not in names else AMBIGUOUS
+    names |= {path: identifier for identifier, path in named if path is not None}
+    return names | {identifier: identifier for identifier, _ in named}
+
+
 def read_pairs(path: Path | str, recordings: Mapping[str, str], documents: Mapping[str, str]) -> list[Pair]:
     """Pairs from a TSV or CSV list: recording and document in the first two columns, by id or relative path.
 
     Args:
         path: the list; a first line with the words recording and document is a header, ``#`` begins a comment.
-        recordings: id of every name that a recording goes by.
+        recordings: id of every name that a recording goes by, as `known_names` gives them.
         documents: the same for documents.
 
     Raises:
-        UserError: naming file and line, if a line has one column or a name is unknown.
+        UserError: naming file and line, if a line has one column, or a name is unknown or that of several files.
     """
     import difflib
 
@@ -160,7 +182,10 @@ def read_pairs(path: Path | str, recordings: Mapping[str, str], documents: Mappi
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
-        cells = next(iter(csv.reader([line], delimiter="\t" if "\t" in line else ",")))
+        try:
+            cells = next(iter(csv.reader([line], delimiter="\t" if "\t" in line else ",")))
+        except csv.Error as error:
+            raise UserError(f"{path}:{number}: is not a line of a table ({error}); fix or remove it") from error
         names = [cell.strip() for cell in cells[:2]]
         if not pairs and [name.lower() for name in names] == ["recording", "document"]:
             continue
@@ -171,6 +196,11 @@ def read_pairs(path: Path | str, recordings: Mapping[str, str], documents: Mappi
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"; did you mean {close[0]}?" if close else "; correct the name or remove the line"
                 raise UserError(f"{path}:{number}: there is no {kind} {name}{hint}")
+            if known[name] == AMBIGUOUS:
+                paths = ", ".join(sorted(other for other in known if other.endswith(f"/{name}"))[:3])
+                raise UserError(
+                    f"{path}:{number}: several {kind}s are called {name}; give the path in the folder ({paths})"
+                )
         key = (recordings[names[0]], documents[names[1]])
         pairs[key] = Pair(key[0], key[1], 1.0, 1.0)
     return list(pairs.values())

@@ -85,7 +85,7 @@ class Recording(msgspec.Struct, frozen=True, omit_defaults=True):
     """A recording and where it holds speech; ``speech`` is (start, end) in 16 kHz samples, ordered, disjoint.
 
     ``features`` refers to the array ``levels``: its loudness every 10 ms in decibels. ``channel`` is the one that was
-    mined, from 0; None is the mean of all. With ``own_channel`` the file's other channels are other recordings.
+    mined, from 0; None is the mean of all.
     """
 
     id: str
@@ -96,7 +96,6 @@ class Recording(msgspec.Struct, frozen=True, omit_defaults=True):
     speech: list[tuple[int, int]]
     features: str | None = None
     channel: int | None = None
-    own_channel: bool = False
 
     @property
     def seconds(self) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -29,7 +28,7 @@ from speechkit.mining.config import (
 )
 from speechkit.mining.correction import Spellings, lexicon_digest, lexicon_missing, read_lexicon, with_corrections
 from speechkit.mining.hypothesis_records import read_hypothesis, recognized_value
-from speechkit.mining.input_stages import FindSpeech, ReadDocuments, input_file, list_files, ocr_digest
+from speechkit.mining.input_stages import FindSpeech, ReadDocuments, input_file, list_files, names_of, ocr_digest
 from speechkit.mining.lookup import RecordLookup, SentenceLookup
 from speechkit.mining.mismatch import unread
 from speechkit.mining.pairing import pair_all, read_pairs
@@ -91,30 +90,33 @@ def pair(context: Context) -> None:
     """Stage 4: pairs from the list, or by shared text; documents and recordings without a pair are dropped by name."""
     normalizer = normalizer_for(context.config.lang)
     recordings = [(item.recording, normalizer.normalize(item.text).text) for item in context.read("hypotheses")]
-    documents: list[tuple[str, str]] = []
-    document_names: dict[str, str] = {}
-    for document in context.read("documents"):
-        documents.append((document.id, " ".join(normalizer.normalize(s.text).text for s in document.sentences)))
-        document_names |= {document.path: document.id, Path(document.path).name: document.id, document.id: document.id}
-    if context.config.pairs is None:
-        pairs = pair_all(recordings, documents, context.config)
+    documents = [
+        (document.id, " ".join(normalizer.normalize(s.text).text for s in document.sentences))
+        for document in context.read("documents")
+    ]
+    listed = context.config.pairs is not None
+    if listed:
+        names = names_of(context.read("audio_files")), names_of(context.read("document_files"))
+        # What could not be read was left out by name before, and does not end the run here.
+        usable = {name for name, _ in recordings}, {name for name, _ in documents}
+        pairs = [
+            item
+            for item in read_pairs(context.inputs["pairs"], *names)
+            if item.recording in usable[0] and item.document in usable[1]
+        ]
     else:
-        recording_names: dict[str, str] = {}
-        for recording in context.read("recordings"):
-            path = recording.audio_filepath
-            recording_names[recording.id] = recording.id
-            if not recording.own_channel:  # the name of a file would name all its channels
-                recording_names |= {path: recording.id, Path(path).name: recording.id}
-        pairs = read_pairs(context.inputs["pairs"], recording_names, document_names)
+        pairs = pair_all(recordings, documents, context.config)
     context.write("pairs.jsonl", pairs)
     paired_recordings, paired_documents = {item.recording for item in pairs}, {item.document for item in pairs}
     for name, text in recordings:
         if name not in paired_recordings:
             why = "resembles no document" if text else "holds no recognised speech"
+            why = "is in no pair with a document that could be read" if listed else why
             context.drop(name, "no_document", f"recording {name} {why}")
     for name, _ in documents:
         if name not in paired_documents:
-            context.drop(name, "no_recording", f"document {name} resembles no recording")
+            why = "is in no pair with a recording that could be read" if listed else "resembles no recording"
+            context.drop(name, "no_recording", f"document {name} {why}")
 
 
 class _PairWorker(Worker):
@@ -361,8 +363,8 @@ MINING_STAGES = (
         part_records=1, batch_size=1, resources=Resources(cpus=2),
     ),
     Stage(
-        number=4, name="pairing", run=pair, config=PairingConfig,
-        inputs=(DOCUMENTS, HYPOTHESES, RECORDINGS, external("pairs")),
+        number=4, name="pairing", run=pair, version=2, config=PairingConfig,
+        inputs=(DOCUMENTS, HYPOTHESES, AUDIO_FILES, DOCUMENT_FILES, external("pairs")),
         outputs=(Output("pairs.jsonl", Pair, min_records=0),), drop_reasons=("no_document", "no_recording"),
     ),
     Stage(

@@ -83,7 +83,7 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise UserError(
                 f"{path}: cannot be read ({error.strerror}); write it with speechkit syllables thresholds"
             ) from error
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UserError(f"{path}: not a thresholds file ({error}); write it again") from error
         if encoder is not None:
             thresholds.encoder.require(encoder, f"the thresholds {path}")

@@ -19,7 +19,11 @@ ADDED = ("kinda", "sorta", "dunno", "cause")
 
 def english(text: str) -> Normalized:
     """Lower case, without marks and hesitations, American spelling, contractions expanded, numbers in digits."""
-    return _aligned(text, _english()(text).strip())
+    try:
+        normal = _english()(text)
+    except (AssertionError, ValueError):  # a number of thousands of digits, which its arithmetic refuses
+        return basic(text)
+    return _aligned(text, normal.strip())
 
 
 def basic(text: str) -> Normalized:

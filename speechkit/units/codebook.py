@@ -178,7 +178,7 @@ def read_spec(path: Path, type: Any, advice: str = "give the folder of a codeboo
         raise UserError(f"{path}: no such file; {advice}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: {error}; create it again") from error
 
 

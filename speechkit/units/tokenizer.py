@@ -313,6 +313,11 @@ def load_tokenizer(
         merges = None if bpe is None else AcousticBpe.load(bpe)
         quantizer: AnyQuantizer = known_quantizer(str(name), folder, loaded.spec)
         return SpeechTokenizer(loaded, quantizer, str(name), deduplicate=deduplicate is not False, bpe=merges)
+    if folder is not None:
+        raise UserError(
+            f"{name}: is no published codebook, whose file a folder would hold; leave {folder} out, or give one of "
+            f"{', '.join(KNOWN)}"
+        )
     if (path / FOLDER_FILE).is_file():
         saved = read_spec(path / FOLDER_FILE, _Folder)
         path = path / QUANTIZER_FOLDER

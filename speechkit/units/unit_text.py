@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from speechkit.data.formats.identity import Identifiers
 from speechkit.data.manifest import read_jsonl, write_jsonl
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, ManifestError, UserError
@@ -61,6 +62,7 @@ def read_slamkit(path: Path, spec: TokenizerSpec) -> Iterator[Utterance]:
     Raises:
         ManifestError: if a row has no units, or a unit outside of ``spec``, with its line.
     """
+    ids = _Ids()
     for number, row in enumerate(read_jsonl(path, SlamkitRow), 1):
         where = f"{path}:{number}"
         units, durations = row.units, row.duration
@@ -70,7 +72,7 @@ def read_slamkit(path: Path, spec: TokenizerSpec) -> Iterator[Utterance]:
             units = [int(unit) for unit in UNIT.findall(row.audio_repr)]
         if units is None:
             raise ManifestError(f"{where}: has neither units nor audio_repr; give a file of slamkit")
-        yield _row(where, path.parent / row.file_name, units, durations, spec)
+        yield _row(where, path.parent, row.file_name, units, durations, spec, ids)
 
 
 def write_textless(path: Path, rows: Iterable[Pair]) -> int:
@@ -108,6 +110,7 @@ def read_lines(path: Path, spec: TokenizerSpec) -> Iterator[Utterance]:
     Raises:
         ManifestError: if a line is invalid, or has a unit outside of ``spec``, with its number.
     """
+    ids = _Ids()
     duration_lines: Iterable[str | None] = ()
     durations_path = _durations_path(path)
     try:
@@ -123,7 +126,7 @@ def read_lines(path: Path, spec: TokenizerSpec) -> Iterator[Utterance]:
                     durations = None
                     if spec.deduplicated:
                         units, durations = _deduplicated(units)
-                    yield _row(where, path.parent / name, units, durations, spec)
+                    yield _row(where, path.parent, name, units, durations, spec, ids)
                     continue
                 if other is None:
                     raise ManifestError(
@@ -134,7 +137,7 @@ def read_lines(path: Path, spec: TokenizerSpec) -> Iterator[Utterance]:
                     raise ManifestError(
                         f"{durations_path}:{number}: is of {other_name[:80]!r}, the units of {name[:80]!r}; fix one"
                     )
-                yield _row(where, path.parent / name, units, lengths, spec)
+                yield _row(where, path.parent, name, units, lengths, spec, ids)
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: cannot be read ({error}); give lines of text in UTF-8") from error
     finally:
@@ -179,8 +182,33 @@ def _plain(row: Utterance, units: Units) -> list[int]:
     return plain
 
 
-def _row(where: str, audio: Path, units: list[int], durations: list[int] | None, spec: TokenizerSpec) -> Utterance:
+class _Ids:
+    """Unique ids from audio paths: the file's name, the whole path where another file has that name, or a number."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._numbered = Identifiers()
+
+    def of(self, audio: str) -> str:
+        """The id of the next row."""
+        name = safe_id(Path(audio).stem or audio)
+        while name in self._taken:
+            name = self._numbered.give(audio, 0)
+        self._taken.add(name)
+        return name
+
+
+def _row(
+    where: str,
+    folder: Path,
+    audio_name: str,
+    units: list[int],
+    durations: list[int] | None,
+    spec: TokenizerSpec,
+    ids: _Ids,
+) -> Utterance:
     """A row with the duration of its audio, or of its units if there is no audio; paths are relative to the cwd."""
+    audio = folder / audio_name
     durations = [1] * len(units) if durations is None else durations
     if len(units) != len(durations) or min(durations, default=1) < 1 or max(durations, default=1) >= MOST_UNITS:
         raise ManifestError(f"{where}: {len(units)} units but {len(durations)} durations; give one duration per unit")
@@ -196,7 +224,7 @@ def _row(where: str, audio: Path, units: list[int], durations: list[int] | None,
     except AudioError:
         pass
     row = Utterance.from_samples(
-        id=safe_id(audio.stem or str(audio)), audio_filepath=str(audio), num_samples=samples, sample_rate=audio_rate
+        id=ids.of(audio_name), audio_filepath=str(audio), num_samples=samples, sample_rate=audio_rate
     )
     return with_units(row, Units(np.asarray(units, np.int32), np.asarray(durations, np.int32)), spec)
 

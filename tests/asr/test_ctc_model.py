@@ -83,6 +83,10 @@ def test_contradicting_config_is_refused():
         CtcConfig(kernel_frames=4)
 
 
+CODES = {"float32": 0, "int8": 1, "int16": 2, "float16": 4, "uint16": 5}
+"""Of the data types in CTranslate2's format; 5 is bfloat16, the upper half of float32."""
+
+
 def ctranslate2_file(path, variables):
     def text(value):
         return struct.pack("<H", len(value) + 1) + value.encode() + b"\0"
@@ -90,7 +94,7 @@ def ctranslate2_file(path, variables):
     parts = [struct.pack("<I", 6), text("WhisperSpec"), struct.pack("<II", 3, len(variables))]
     for name, array in variables.items():
         parts += [text(name), struct.pack("<B", array.ndim), struct.pack(f"<{array.ndim}I", *array.shape)]
-        parts += [struct.pack("<BI", {"float32": 0, "float16": 4}[str(array.dtype)], array.nbytes), array.tobytes()]
+        parts += [struct.pack("<BI", CODES[str(array.dtype)], array.nbytes), array.tobytes()]
     path.write_bytes(b"".join(parts))
 
 
@@ -122,6 +126,30 @@ def test_whisper_encoder_is_copied_from_a_ctranslate2_file(tmp_path):
     expected = variables["encoder/layer_0/ffn/linear_1/weight"].astype(np.float32)
     np.testing.assert_array_equal(model.layers[0].feed_out.weight.detach().numpy(), expected)
     assert "decoder/other" in read_ctranslate2(tmp_path / "model.bin")
+
+
+def test_quantized_weights_of_a_ctranslate2_file_are_scaled_back(tmp_path):
+    path = tmp_path / "model.bin"
+    weight = np.random.default_rng(0).standard_normal((3, 4, 2)).astype(np.float32)
+    scale = 127 / np.abs(weight).max(axis=(1, 2))
+    variables = {
+        "a/weight": np.rint(weight * scale[:, None, None]).astype(np.int8),
+        "a/weight_scale": scale.astype(np.float32),
+        "b/weight": np.rint(weight * 200).astype(np.int16),
+        "b/weight_scale": np.array([200], np.float32),
+        "c/weight": (weight.view(np.uint32) >> 16).astype(np.uint16),
+        "num_heads": np.array(6, np.int16),
+    }
+    ctranslate2_file(path, variables)
+    read = read_ctranslate2(path)
+    assert sorted(read) == ["a/weight", "b/weight", "c/weight", "num_heads"]
+    assert (np.abs(read["a/weight"] - weight) <= 0.501 / scale[:, None, None]).all()
+    np.testing.assert_allclose(read["b/weight"], weight, atol=0.5001 / 200)
+    np.testing.assert_allclose(read["c/weight"], weight, rtol=2**-7)
+    for other in (None, np.ones(2, np.float32)):
+        ctranslate2_file(path, {k: v for k, v in {**variables, "a/weight_scale": other}.items() if v is not None})
+        with pytest.raises(UserError, match="'a/weight' is quantized and its scale is missing"):
+            read_ctranslate2(path)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "text", "shape"])

@@ -15,6 +15,10 @@ from speechkit.asr import Emissions, load_recognizer
 from speechkit.asr.ctc_decoding import greedy_decode
 from speechkit.asr.ctc_recognizer import CtcRecognizer, quiet_cut
 from speechkit.asr.hypothesis import RecognizerSpec
+from speechkit.asr.named import load_transcriber
+from speechkit.asr.whisper import WhisperRecognizer
+from speechkit.asr.words import TimedWord, words_to_hypothesis
+from speechkit.data import Utterance
 from speechkit.errors import UserError
 from speechkit.io.windows import merge_regions, plan_windows
 
@@ -271,3 +275,70 @@ def test_wrong_names_and_options_are_one_sentence(tmp_path):
         load_recognizer(f"words:{tmp_path / 'talk.ctm'}").recognize("b.wav")
     with pytest.raises(UserError, match=r"has no model\.safetensors"):
         load_recognizer(str(tmp_path), device="cpu")
+
+
+def test_words_of_one_channel_are_those_of_that_channel(tmp_path):
+    lines = "talk {0} 0.1 0.3 left\ntalk {1} 0.2 0.3 right\ncall {0} 0 1 both\n"
+    for first, second in (("1", "2"), ("A", "B"), ("0", "1")):
+        (tmp_path / "w.ctm").write_text(lines.format(first, second))
+        words = load_recognizer(f"words:{tmp_path / 'w.ctm'}")
+        said = [words.recognize("talk.wav", channel=channel).text for channel in (None, 0, 1)]
+        assert said == ["left right", "left", "right"]
+        assert words.recognize("call.wav", channel=1).text == "both"
+
+
+def test_a_transcriber_hears_the_channel_of_the_cut(tmp_path, monkeypatch):
+    heard = []
+
+    class Listener:
+        def recognize(self, path, speech=None, *, channel=None):
+            heard.append((speech, channel))
+            return words_to_hypothesis([TimedWord("hm", 0.03, 0.04), TimedWord("next", 0.08, 0.2)])
+
+    monkeypatch.setattr("speechkit.asr.named.load_recognizer", lambda *_: Listener())
+    transcribe = load_transcriber("embedded", "en", "cpu")
+    for name, channels in (("one", 1), ("two", 2)):
+        soundfile.write(tmp_path / f"{name}.wav", np.zeros((1600, channels)), 16_000)
+        row = Utterance(id=name, audio_filepath="", duration=0.05, offset=0.02, sample_rate=16_000, channel=1)
+        assert transcribe(row, tmp_path / f"{name}.wav") == "hm"
+    assert heard == [([(320, 1120)], None), ([(320, 1120)], 1)]
+
+
+def test_the_longest_window_is_that_of_the_model(tmp_path):
+    from speechkit.asr.ctc_model import CtcConfig, CtcModel
+
+    CtcModel(CtcConfig(width=8, heads=2, encoder_layers=0, top_layers=0, max_frames=100)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"24 s with its context; give at most the model's 2 s"):
+        load_recognizer(str(tmp_path), device="cpu")
+    assert load_recognizer(str(tmp_path), device="cpu", window_seconds=1.0, context_seconds=0.5)
+
+
+def test_whisper_takes_the_device_by_number_and_only_its_languages(monkeypatch):
+    made = []
+
+    class Model:
+        supported_languages = ("en", "de")
+
+        def __init__(self, name, **options):
+            made.append(options)
+
+    monkeypatch.setattr("speechkit.asr.whisper.require", lambda _: type("library", (), {"WhisperModel": Model}))
+    WhisperRecognizer("tiny", "de", "cuda:1")
+    assert made == [{"device": "cuda", "device_index": 1, "compute_type": "default"}]
+    with pytest.raises(UserError, match="does not know the language 'xx', only de, en"):
+        WhisperRecognizer("tiny", "xx", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("w.ctm", b"talk 1 0.5 0.4 Gr\xfc\xdfe\n"),
+        ("w.json", b'[{"word": "Gr\xfc\xdfe"}]'),
+        ("w.json", b"[" * 100_000 + b"]" * 100_000),
+        ("w.json", b'[{"word": "a", "start": 0, "end": 1' + b"0" * 400 + b"}]"),
+    ],
+)
+def test_word_files_that_cannot_be_read_are_one_sentence(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name}: .*(UTF-8|JSON|is not)"):
+        load_recognizer(f"words:{tmp_path / name}").recognize("talk.wav")

@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from speechkit.asr.hypothesis import Hypothesis
+from speechkit.asr.load import load_recognizer
 from speechkit.asr.timed_rows import input_rows, recognize_row
 from speechkit.cli.main import call
 from speechkit.data import Utterance, read_manifest, write_manifest
@@ -19,7 +21,8 @@ class Counted:
 
     def recognize(self, path, speech=None, channel=None):
         text = "all" if speech is None else " ".join(f"{begin}-{end}" for begin, end in speech)
-        return type("Hypothesis", (), {"text": f" {text}  "})()
+        at = np.full(len(text) + 3, 0.6)
+        return Hypothesis(f" {text}  ", at, at, np.zeros(len(at), np.float32))
 
 
 @pytest.fixture
@@ -87,3 +90,16 @@ def test_the_manifest_that_is_written_is_what_score_takes(recordings, capsys, tm
     assert json.loads(capsys.readouterr().out)["systems"][0]["speed"]["compute_seconds"] > 0
     assert call(["transcribe", "a.wav", "--out", "x.jsonl", "--json"]) == 2
     assert "--out writes one text per recording" in capsys.readouterr().err
+
+
+def test_a_cut_has_its_own_words_and_not_those_around_it(recordings):
+    (recordings / "w.ctm").write_text("b 1 0.1 0.2 before\nb 1 0.48 0.1 we\nb 1 0.6 0.1 met\nb 1 0.72 0.2 behind\n")
+    row = next(iter(read_manifest(recordings / "test.jsonl")))
+    words = load_recognizer(f"words:{recordings / 'w.ctm'}")
+    assert recognize_row(words, row, recordings / "b.wav").text == "we met"
+    heard = words.recognize("b.wav")
+    assert heard.between(0.0, 1.0).text == heard.text
+    part = heard.between(0.5, 0.75)
+    np.testing.assert_allclose(part.starts[[0, 2, 3]], [0.48, 0.58, 0.6])
+    assert len(part.text) == len(part.ends) == len(part.scores)
+    assert heard.between(2.0, 3.0).text == ""

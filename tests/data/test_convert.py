@@ -281,6 +281,7 @@ def test_kaldi_commands_are_read_and_never_run(corpus, tmp_path):
     for command in (
         f"touch {tmp_path}/run |", f"cat {quoted} | touch {tmp_path}/run |", f"sox {quoted} -t wav - speed 2 |",
         "sox 'a |", "|", f"sox {quoted} -t wav - remix 1,2 |", f"sox {quoted} -t wav - pad 0.5 0 |",
+        f"sox -v 2 {quoted} -t wav - |",
         f"sox {quoted} -t wav - reverse |", f"sox -r 8000 {quoted} -t wav - |",
         f"flac -c -d -s --skip=16000 {quoted} |",
         f"ffmpeg -ss 1 -t 1 -i {quoted} -f wav - |", f"ffmpeg -i {quoted} -af atempo=2.0 -f wav - |",
@@ -302,6 +303,7 @@ def test_kaldi_commands_are_read_and_never_run(corpus, tmp_path):
         ("segments", "a r 0 99\n", "segments:1: the cut ends at 99.000 s"),
         ("text", "zz hello\n", "text:1: 'zz' is no utterance"),
         ("text", "r \xff", "text:1: is not UTF-8"),
+        ("wav.scp", "r a.wav\nr b.wav\n", "wav.scp:2: 'r' is listed twice"),
     ],
 )
 def test_bad_kaldi_tables_are_named_with_their_line(corpus, tmp_path, name, content, reason):

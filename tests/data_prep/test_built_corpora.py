@@ -363,10 +363,17 @@ def test_recordings_are_listed_without_text_and_nothing_is_paired_by_name(run, p
 
 
 def test_a_list_of_pairs_is_kept_and_what_it_forgets_is_counted(run, programme, text):
+    text(programme / "notes.md", "words")
+    lines = "recording\tdocument\n# checked\naudio/bulletin.wav\tdocuments/bulletin.html\n"
+    text(programme / "pairs.tsv", lines + "audio/second.flac\tnotes.md\n")
+    assert [u.custom["documents"] for u in run("recordings_documents", programme).utterances("recordings")] == [
+        ["documents/bulletin.html"],
+        ["notes.md"],
+    ]
     text(programme / "pairs.tsv", "audio/bulletin.wav\tdocuments/bulletin.html\n")
     done = run("recordings_documents", programme)
     assert [u.custom for u in done.utterances("recordings")] == [{"documents": ["documents/bulletin.html"]}, None]
-    assert done.split("recordings").notes == {"documents in no pair": 1, "recordings in no pair": 1}
+    assert done.split("recordings").notes == {"documents in no pair": 2, "recordings in no pair": 1}
 
 
 @pytest.mark.parametrize(

@@ -87,3 +87,46 @@ def test_damaged_and_dishonest_checkpoints_are_refused(tmp_path):
     ]:
         with pytest.raises(UserError, match=message):
             read_torch_weights(changed(what, change))
+
+
+def text(value: str) -> bytes:
+    return b"X" + len(value).to_bytes(4, "little") + value.encode()
+
+
+def tensor(shape: tuple[int, ...], strides: tuple[int, ...]) -> bytes:
+    sizes, steps = (b"(" + b"".join(b"J" + n.to_bytes(4, "little") for n in each) + b"t" for each in (shape, strides))
+    storage = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x04tQ"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00" + sizes + steps + b"\x89}tR"
+
+
+def nested(levels: int) -> bytes:
+    """A dictionary of two references to a dictionary of two references and so on, down to a tensor."""
+    program = b"}q\x00" + text("w") + tensor((2,), (1,)) + b"s0"
+    for level in range(1, levels):
+        inner = b"h" + bytes([level - 1]) + b"s"
+        program += b"}q" + bytes([level]) + text("a") + inner + text("b") + inner + b"0"
+    return program + b"h" + bytes([levels - 1])
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (b"}q\x00" + text("a") + b"h\x00s", "contain one another without end"),
+        (nested(60), "contain one another without end"),
+        (b"}" + text("w") + tensor((2**30, 4), (0, 0)) + b"s", "many times larger than the file"),
+    ],
+)
+def test_checkpoints_without_end_are_refused_in_bounded_time_and_memory(tmp_path, monkeypatch, program, message):
+    monkeypatch.setattr("speechkit.io.torch_weights.MAX_ENTRIES", 1000)
+
+    def write(content: bytes) -> Path:
+        with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
+            archive.writestr("w/data.pkl", b"\x80\x02" + content + b".")
+            archive.writestr("w/data/0", np.arange(4, dtype="<f4").tobytes())
+        return tmp_path / "w.pt"
+
+    with pytest.raises(UserError, match=message):
+        read_torch_weights(write(program))
+    found = read_torch_weights(write(nested(3)))
+    assert sorted(found) == ["a.a.w", "a.b.w", "b.a.w", "b.b.w"]
+    assert all(value.tolist() == [0.0, 1.0] for value in found.values())

@@ -492,3 +492,39 @@ def test_after_a_move_paths_are_those_of_the_new_place(transcripts: Path, tmp_pa
     for item in kept:
         assert audio_path(mined.manifest, item).resolve().is_relative_to(there.resolve())
         assert audio_path(mined.manifest, item).is_file()
+
+
+def test_an_averaged_recording_names_the_channel_that_holds_its_speech(tmp_path: Path, transcripts: Path) -> None:
+    speech, rate = soundfile.read(SAMPLE / "audio/bees.ogg", dtype="float32", frames=40 * 48_000)
+    (tmp_path / "audio").mkdir()
+    soundfile.write(tmp_path / "audio/bees.flac", np.stack([0 * speech, speech], axis=1), rate)
+    mined = mine(
+        tmp_path / "audio",
+        SAMPLE / "documents/bees.html",
+        tmp_path / "out",
+        recognizer=f"words:{transcripts}",
+        overrides=["regions.vad=energy"],
+    )
+    kept = list(mined.utterances())
+    assert kept
+    assert {item.channel for item in kept} == {1}
+    assert min(item.custom["snr_db"] for item in kept) > 5
+
+
+def test_a_pair_whose_document_cannot_be_read_does_not_end_the_run(tmp_path: Path, transcripts: Path) -> None:
+    (tmp_path / "documents").mkdir()
+    shutil.copy(SAMPLE / "documents/bees.html", tmp_path / "documents")
+    (tmp_path / "documents/broken.docx").write_bytes(b"PK no archive")
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("bees.ogg\tbees.html\nharbour.ogg\tbroken.docx\n")
+    mined = mine(
+        SAMPLE / "audio",
+        tmp_path / "documents",
+        tmp_path / "out",
+        recognizer=f"words:{transcripts}",
+        pairs=pairs,
+        overrides=["regions.vad=energy"],
+    )
+    assert {item.custom["recording"] for item in mined.utterances()} == {"bees"}
+    left_out = {(drop.id, drop.reason) for drop in mined.left_out}
+    assert left_out == {("broken", "unreadable_document"), ("harbour", "no_document")}

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import random
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from speechkit.errors import UserError
 from speechkit.mining.config import PairingConfig
-from speechkit.mining.pairing import PassageIndex, kgram_hashes, pair_all, read_pairs
+from speechkit.mining.input_stages import check_pairs
+from speechkit.mining.pairing import PassageIndex, kgram_hashes, known_names, pair_all, read_pairs
 
 SYLLABLES = re.findall("..", "babebikokakelolalemimomanenonapipoparerisasesotatetovuveva")
 
@@ -129,3 +132,27 @@ def test_wrong_lists_of_pairs_are_named_by_line(tmp_path: Path, line: str, messa
     path.write_text(line + "\n")
     with pytest.raises(UserError, match=message):
         read_pairs(path, {"a.wav": "a"}, {"x.pdf": "x"})
+
+
+def test_a_name_of_several_files_is_refused_and_their_paths_are_not(tmp_path: Path) -> None:
+    documents = known_names([("a-talk", "a/talk.txt"), ("b-talk", "b/talk.txt"), ("talk", "talk.txt"), ("x", None)])
+    recordings = known_names([("a-talk", "a/talk.wav"), ("b-talk", "b/talk.wav")])
+    path = tmp_path / "pairs.tsv"
+    path.write_text("b/talk.wav\ttalk.txt\na-talk\ta/talk.txt\n")
+    found = read_pairs(path, recordings, documents)
+    assert [(pair.recording, pair.document) for pair in found] == [("b-talk", "talk"), ("a-talk", "a-talk")]
+    path.write_text("talk.wav\ttalk.txt\n")
+    with pytest.raises(UserError, match=r":1: several recordings are called talk\.wav; .*a/talk\.wav, b/talk\.wav"):
+        read_pairs(path, recordings, documents)
+
+
+def test_a_file_split_into_channels_cannot_be_paired_by_its_own_name(tmp_path: Path) -> None:
+    for name in ("audio", "documents"):
+        (tmp_path / name).mkdir()
+    soundfile.write(tmp_path / "audio/talk.wav", np.zeros((1600, 2)), 16_000)
+    (tmp_path / "documents/talk.txt").write_text("Hello.")
+    path = tmp_path / "pairs.tsv"
+    for name, fits in (("talk-channel2", True), ("talk", False), ("talk.wav", False)):
+        path.write_text(f"{name}\ttalk.txt\n")
+        with nullcontext() if fits else pytest.raises(UserError, match="there is no recording talk"):
+            check_pairs(path, tmp_path / "audio", tmp_path / "documents", each_channel=True)

@@ -165,9 +165,7 @@ def test_players_of_a_score_page_play_the_channel_of_the_manifest(tmp_path: Path
 
 def test_recordings_beside_the_page_are_the_channel_that_was_mined(tmp_path: Path) -> None:
     tones(tmp_path / "two.wav")
-    recordings = [
-        Recording(f"two-channel{n + 1}", "two.wav", 16000, 48000, 2, [], channel=n, own_channel=True) for n in (0, 1)
-    ]
+    recordings = [Recording(f"two-channel{n + 1}", "two.wav", 16000, 48000, 2, [], channel=n) for n in (0, 1)]
     lost = Recording("lost", "lost.wav", 16000, 16000, 1, [])
     paths = {row.id: tmp_path / row.audio_filepath for row in [*recordings, lost]}
     files, failures = write_recordings([*recordings, lost], paths, tmp_path / "beside")

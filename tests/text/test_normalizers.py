@@ -347,3 +347,9 @@ def test_shaped_arabic_letters_match_the_letters_themselves(lang: str) -> None:
     shaped = key.normalize("a \ufefb b")
     begin = shaped.text.index("b")
     assert shaped.source_span(begin, begin + 1) == (4, 5)
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "$" + "1" * 5000, "1." + "2" * 6000])
+def test_numbers_beyond_whispers_arithmetic_stay_as_they_are(number: str) -> None:
+    assert "1" in get_normalizer("whisper")(f"He said {number} times")
+    assert get_normalizer("whisper")("He said twenty one") == "he said 21"

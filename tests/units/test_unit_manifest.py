@@ -351,3 +351,23 @@ def test_what_cannot_be_converted_is_one_sentence(corpus, tmp_path, capsys):
         assert sentence in capsys.readouterr().err
     assert call(["units", "known", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["hubert-base-ls960/9/km500"]["layer"] == 9
+
+
+def test_files_of_one_name_in_two_folders_have_two_ids(tmp_path):
+    (tmp_path / "q.txt").write_text("a/001.wav|1 1 2\nb/001.wav|3 4\nb/002.wav|3\nb/001.wav|5\n")
+    (tmp_path / "f").write_text('{"file_name": "a/1.wav", "units": [1]}\n{"file_name": "b/1.wav", "units": [2]}\n')
+    assert [row.id for row in read_lines(tmp_path / "q.txt", SPEC)] == ["001", "b-001", "002", "b-001-2"]
+    assert [row.id for row in read_slamkit(tmp_path / "f", SPEC)] == ["1", "b-1"]
+
+
+def test_options_that_would_do_nothing_are_refused(tmp_path, capsys):
+    for arguments, sentence in (
+        (("encode", "u.jsonl", "--bpe", "b.json", "--out", "t.jsonl", "--split", "dev"), "--split has no effect"),
+        (("encode", "u.jsonl", "--bpe", "b.json", "--out", "t.jsonl", "--every-frame"), "--every-frame has no effect"),
+        (("convert", "u.jsonl", "x", "--to", "slamkit", "--embed"), "--embed is for --to parquet"),
+        (("convert", str(tmp_path), "x", "--to", "slamkit", "--like", "u.jsonl"), "shards hold the spec"),
+    ):
+        assert call(["units", *arguments]) == 2
+        assert sentence in capsys.readouterr().err
+    with pytest.raises(UserError, match="embedded-100: is no published codebook"):
+        load_tokenizer("embedded-100", folder=tmp_path)

@@ -124,6 +124,8 @@ def read_kaldi(path: Path, folder: Path) -> Iterator[Utterance]:
     """
     recordings: dict[str, tuple[str, int]] = {}
     for location, key, value in _table(path / "wav.scp", required=True):
+        if key in recordings:
+            raise ManifestError(f"{location}: {key!r} is listed twice; remove one of the lines")
         recordings[key] = _audio_of(location, value, path)
     has_segments = (path / "segments").is_file()
     optional = [_Side(path / name) for name in ("text", "utt2spk", "utt2lang", "utt2id")]

@@ -35,7 +35,7 @@ class Program(msgspec.Struct, frozen=True):
 
 
 CHANNEL = r"(?P<channel>\d{1,4})"
-ANYWHERE = {"-q": "", "--quiet": "", "-v": r"\w+", "-V0": "", "-V1": "", "-V2": "", "-V3": "", "--no-show-progress": ""}
+ANYWHERE = {"-q": "", "--quiet": "", "-V0": "", "-V1": "", "-V2": "", "-V3": "", "--no-show-progress": ""}
 SPHERE = {"-f": "wav|rif|sph", "-p": "", "-c": CHANNEL}
 DECODE = {
     "-c": "",

@@ -1,7 +1,14 @@
 """Documents of many formats to clean text whose every sentence knows its page and its characters."""
 
 from speechkit.mining.documents.extracted import DocumentLimits
-from speechkit.mining.documents.folder import FoundDocuments, Skipped, document_ids, find_documents, scan_folder
+from speechkit.mining.documents.folder import (
+    FoundDocuments,
+    Skipped,
+    document_ids,
+    find_documents,
+    is_document,
+    scan_folder,
+)
 from speechkit.mining.documents.reading import DocumentReader, Unreadable, read_document
 
 __all__ = [
@@ -12,6 +19,7 @@ __all__ = [
     "Unreadable",
     "document_ids",
     "find_documents",
+    "is_document",
     "read_document",
     "scan_folder",
 ]

@@ -68,6 +68,13 @@ def browser_codec(label: str) -> str | None:
         return None
     if encoding.name.startswith("utf-16"):
         return "utf-8"
+    if encoding.name == "x-user-defined":
+        return "cp1252"
+    if encoding.name == "replacement":  # browsers refuse these for their safety; here nothing of a page is run
+        try:
+            return codecs.lookup(label.strip()).name
+        except LookupError:
+            return None
     return _WIDER.get(encoding.name, str(encoding.codec_info.name))
 
 

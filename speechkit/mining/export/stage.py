@@ -12,6 +12,7 @@ import msgspec
 from speechkit.data.manifest import write_jsonl, write_manifest
 from speechkit.data.records import Utterance
 from speechkit.io.atomic import write_json
+from speechkit.mining.export.channels import LoudestChannel
 from speechkit.mining.export.chosen import select_rows
 from speechkit.mining.export.sound import SentenceQuality, measured_sound, within_bounds
 from speechkit.mining.input_stages import input_file
@@ -39,10 +40,12 @@ def export_set(context: Context) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / "manifest.jsonl"
     chosen = select_rows(context)
+    channels = LoudestChannel(context)
     # Of all located sentences and whatever a curator decided, so that the page stays as it is.
-    context.write("quality.jsonl", measured_sound(_placed(chosen.located(), config.audio, folder), folder, context))
+    located = channels.of_rows(chosen.located())
+    context.write("quality.jsonl", measured_sound(_placed(located, config.audio, folder), folder, context))
     quality = RecordLookup(context.output("quality.jsonl"), SentenceQuality)
-    rows = _placed(chosen.utterances(), config.audio, folder)
+    rows = _placed(channels.of_rows(chosen.utterances()), config.audio, folder)
     count = write_manifest(manifest, within_bounds(rows, quality, context, chosen.decided))
     write_jsonl(folder / "rejected.jsonl", (item for item in chosen.outcomes() if not item.kept))
     write_jsonl(folder / "unmatched.jsonl", chosen.unmatched())

@@ -26,6 +26,9 @@ def sentences(path: Path) -> list[str]:
         ("ks_c_5601-1987", "cp949", "똠방각하가 왔다."),
         ("big5", "big5hkscs", "今天嘅天氣好好。"),
         ("windows-874", "cp874", "สวัสดีครับ"),
+        ("x-user-defined", "cp1252", "It’s late…"),
+        ("hz-gb-2312", "hz", "今天天气很好。"),
+        ("iso-2022-kr", "iso2022_kr", "오늘은 날씨가 좋다."),
     ],
 )
 def test_charset_labels_mean_what_browsers_take_them_for(tmp_path: Path, label: str, codec: str, text: str) -> None:
@@ -34,7 +37,9 @@ def test_charset_labels_mean_what_browsers_take_them_for(tmp_path: Path, label: 
     assert read_document(tmp_path / "a.html").text == text
 
 
-@pytest.mark.parametrize("label", ["undefined", "rot13", "base64", "idna", "no-such-thing", "unicode_escape"])
+@pytest.mark.parametrize(
+    "label", ["undefined", "rot13", "base64", "idna", "no-such-thing", "unicode_escape", "replacement"]
+)
 def test_a_label_that_browsers_do_not_know_is_not_believed(tmp_path: Path, label: str) -> None:
     (tmp_path / "a.html").write_text(f'<meta charset="{label}"><p>Grüße aus der Stadt.</p>', "utf-8")
     assert read_document(tmp_path / "a.html").text == "Grüße aus der Stadt."
