@@ -37,6 +37,7 @@ def heads(
 
     from speechkit.encoders.transformers_encoder import weights_digest
     from speechkit.errors import UserError
+    from speechkit.io.paths import refuse_inputs
     from speechkit.lm.decoding.draft_heads import new_heads
     from speechkit.lm.draft_training import DraftTraining, draft_objective
     from speechkit.lm.models import open_model
@@ -61,6 +62,7 @@ def heads(
     config: DraftTraining = settings(
         {"heads": count, "rows": rows, "loop": loop}, DraftTraining, "speechkit lm heads --help"
     )
+    refuse_inputs(out, [model])
     device_name = choose_device(device)
     opened = open_model(model, device_name)
     if opened.network is None:

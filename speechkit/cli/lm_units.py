@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from speechkit.lm.models import OpenedModel
     from speechkit.units.sequences import UnitSequence
 
+CHAIN = "1,1,1"
+"""A draft tree of three tokens in sequence."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Units = Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files that speechkit units assign wrote.")]
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub id of a unit model, or of an n-gram.")]
@@ -68,7 +70,7 @@ def train(
     import sys
 
     from speechkit.cli.units_files import read_units
-    from speechkit.errors import UserError
+    from speechkit.errors import ConfigError, UserError
     from speechkit.lm.llama import export_llama, llama_config
     from speechkit.lm.objectives.infill import MixtureConfig
     from speechkit.lm.unit_model import UnitModel
@@ -104,6 +106,8 @@ def train(
         "loop": loop,
     }
     config: UnitTraining = settings(given, UnitTraining, "speechkit lm train --help")
+    if llama is not None and llama.resolve() == out.resolve():
+        raise ConfigError(f"--llama {llama}: is the folder of the model; give another one")
     assert config.mixture is None or isinstance(config.mixture, MixtureConfig)
     sequences, unit_set = read_units(units, Path(codebook), bpe)
     held_out, _ = read_units(dev, Path(codebook), bpe) if dev else ([], None)
@@ -248,7 +252,7 @@ def sample(
     draft: Annotated[
         str, typer.Option(help="For speculative decoding: a cheaper model of the same units, or heads of this one.")
     ] = "",
-    tree: Annotated[str, typer.Option(help="Draft tree: 1,1,1 (chain), 2,1,1 (RSD-C), or beam:3x2 (RSD-S).")] = "1,1,1",
+    tree: Annotated[str, typer.Option(help="Draft tree: 1,1,1 (chain), 2,1,1 (RSD-C), or beam:3x2 (RSD-S).")] = CHAIN,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
@@ -267,6 +271,7 @@ def sample(
     import msgspec
     import numpy as np
 
+    from speechkit.errors import ConfigError
     from speechkit.lm.analysis.degeneration import degeneration
     from speechkit.lm.decoding.sampling import SamplingConfig
     from speechkit.lm.decoding.sampling import sample as drawn_by
@@ -276,6 +281,8 @@ def sample(
 
     given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "max_tokens": units}
     config: SamplingConfig = settings(given, SamplingConfig, "speechkit lm sample --help")
+    if tree != CHAIN and not draft:
+        raise ConfigError(f"--tree is {tree} and nothing drafts; give --draft, or leave --tree out")
     device_name = choose_device(device)
     opened = open_model(model, device_name)
     begin = [opened.sequences.boundary]

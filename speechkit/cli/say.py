@@ -68,6 +68,7 @@ def say(
 ) -> None:
     """Speak a text."""
     from speechkit.errors import ConfigError
+    from speechkit.io.paths import refuse_inputs
 
     if sum(item is not None for item in (text, file, texts)) != 1:
         raise ConfigError("give exactly one of TEXT, --file and --texts")
@@ -87,6 +88,7 @@ def say(
         _say_list(texts, out, voice, speed, pause, seed, backend, workers, device, json)
         return
     _require_format(out)
+    refuse_inputs(out, [speaker] if speaker is not None else [])
     words = _read_text(file) if file is not None else text or ""
     from speechkit.tts.voice import load_voice
 
@@ -114,11 +116,13 @@ def convert(
 ) -> None:
     """Convert a voice."""
     from speechkit.errors import UserError
+    from speechkit.io.paths import refuse_inputs
 
     for path in (source, to):
         if not path.is_file():
             raise UserError(f"{path}: no such file; give a recording")
     _require_format(out)
+    refuse_inputs(out, (source, to))
     import numpy as np
 
     from speechkit.encoders.load import load_encoder

@@ -102,6 +102,7 @@ def _say(
 ) -> None:
     from speechkit.errors import UserError
     from speechkit.io.audio import names_audio, read_audio, write_audio
+    from speechkit.io.paths import refuse_inputs
     from speechkit.runtime import choose_device, item_seed
     from speechkit.tts.unit_decoder import load_unit_decoder, say_units
     from speechkit.tts.vocoder import load_vocoder
@@ -120,6 +121,7 @@ def _say(
     vocodes = load_vocoder(vocoder, chosen_device)
     reference = None if speaker is None else read_audio(speaker, sample_rate=decodes.config.mel.sample_rate)
     single_file = names_audio(out)
+    refuse_inputs(out, [speaker] if speaker is not None else [])
     if single_file and len(chosen) > 1:
         raise UserError(f"{out}: there are {len(chosen)} sequences; name a folder, or one of them by --ids")
     spoken, taken, done, left_out = 0.0, 0.0, 0, LeftOut()

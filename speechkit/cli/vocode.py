@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,6 +46,8 @@ Examples:
   speechkit vocode units units.jsonl --codebook units/kmeans --vocoder VOCODER --speaker anna.wav --out spoken
 """
 
+MANIFESTS = (".jsonl", ".gz")
+
 Out = Annotated[
     Path, typer.Option(help="An audio file for one recording, else a folder of FLAC files with a manifest.")
 ]
@@ -77,7 +80,7 @@ def features(
     model, vector = _opened(vocoder, speaker, device)
     stores = [path for path in inputs if path.is_dir()]
     files = [path for path in inputs if not path.is_dir()]
-    spoken = _Spoken(out, model)
+    spoken = _Spoken(out, model, _recordings(files))
     for store in stores:
         spoken.write(_of_store(model, store, vector, seed, spoken.left_out))
     if files:
@@ -163,6 +166,19 @@ def _of_frames(
             yield name, speech
 
 
+def _recordings(files: list[Path]) -> set[str]:
+    """Real paths of the recordings in files and manifests, which no clip may replace."""
+    from speechkit.data.manifest import audio_path, read_manifest
+
+    recordings: set[str] = set()
+    for path in files:
+        if path.suffix not in MANIFESTS:
+            recordings.add(os.path.realpath(path))
+        else:
+            recordings |= {os.path.realpath(audio_path(path, row)) for row in read_manifest(path)}
+    return recordings
+
+
 def _of_recordings(
     model: Vocoder, paths: list[Path], vector: Any, seed: int, encoder: str, codebook: str, left_out: LeftOut
 ) -> Iterator[tuple[Utterance | str, Synthesis]]:
@@ -184,7 +200,7 @@ def _of_recordings(
             yield name, speech
 
     for path in paths:
-        if path.suffix not in (".jsonl", ".gz"):
+        if path.suffix not in MANIFESTS:
             yield from made(shown(path.stem), partial(read_audio, path, sample_rate=rate))
             continue
         for row in unique_ids(read_manifest(path), path):
@@ -194,12 +210,12 @@ def _of_recordings(
 class _Spoken:
     """Writes speech: one file, or a folder with a manifest; and counts."""
 
-    def __init__(self, out: Path, model: Vocoder):
+    def __init__(self, out: Path, model: Vocoder, recordings: Collection[str] = ()):
         from speechkit.errors import UserError
         from speechkit.io.audio import names_audio
 
         self._one_file = names_audio(out) and not out.is_dir()
-        self._out, self._model = out, model
+        self._out, self._model, self._recordings = out, model, recordings
         self.left_out = LeftOut()
         self._rows: list[Utterance] = []
         self._names: set[str] = set()
@@ -232,6 +248,8 @@ class _Spoken:
                 continue
             self._names.add(name)
             path = self._out if self._one_file else self._out / f"{safe_id(name)}.flac"
+            if os.path.realpath(path) in self._recordings:
+                raise UserError(f"{path}: is an input, and would be replaced; choose another --out")
             if self._one_file:
                 self._single = speech
             else:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 from speechkit.errors import UserError
@@ -31,6 +32,16 @@ def inside(folder: Path | str, relative: Path | str) -> Path:
     if full != root and root not in full.parents:
         raise UserError(f"{text}: leads out of {folder}; only paths inside it are allowed")
     return full
+
+
+def refuse_inputs(target: Path | str, inputs: Iterable[Path | str]) -> None:
+    """Refuse to write over an input, by whatever path it is named.
+
+    Raises:
+        UserError: if ``target`` is one of ``inputs``.
+    """
+    if os.path.realpath(target) in map(os.path.realpath, inputs):
+        raise UserError(f"{target}: is an input, and would be replaced; choose another --out")
 
 
 def is_unicode(path: Path | str) -> bool:

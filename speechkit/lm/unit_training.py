@@ -142,16 +142,19 @@ def keep_settings(
     """Write the settings and data digest of a training run, and ``more``; a resumed run must match them.
 
     Raises:
-        UserError: if it does not, naming what differs.
+        UserError: if it does not, naming what differs, or the folder holds a model from elsewhere.
     """
     from speechkit.io.atomic import write_json
     from speechkit.io.hashing import digest_bytes
+    from speechkit.nn.checkpoints import CONFIG
 
     sequences = digest_bytes(msgspec.json.encode([[row.id, row.units, row.durations] for row in train]))
     current = {**msgspec.to_builtins(config), "codebook": units.digest, "sequences": sequences, **more}
     for name in ("loop", "patience"):  # compared by the training loop
         current.pop(name, None)
     path = folder / SETTINGS
+    if (folder / CONFIG).is_file() and not path.is_file():
+        raise UserError(f"{folder}: holds a model that was not trained there; give another folder")
     if (folder / "checkpoints").is_dir() and path.is_file():
         stored = msgspec.json.decode(path.read_bytes())
         names = [name for name in current if stored.get(name) != current[name]]

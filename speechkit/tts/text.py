@@ -213,7 +213,7 @@ class TextFrontEnd:
             return _AS_PAUSE[character]
         if character in _SILENT:
             return " "
-        folded = _FOLDED.get(character) or unicodedata.normalize("NFKD", character)
+        folded = _FOLDED.get(character) or unicodedata.normalize("NFKD", character).lower()  # № holds an N
         letters = "".join(letter for letter in folded if letter in self._numbers and letter not in PAUSES)
         if not letters:
             unknown[character] = None

@@ -145,23 +145,26 @@ def load_voice(name_or_folder: str | Path, device: str = "auto", vocoder: str | 
         vocoder: name or folder of another vocoder, for text2vec.
 
     Raises:
-        UserError: if there is no such voice, one of its files is damaged, or the vocoder takes other frames.
+        UserError: if there is no such voice, one of its files is damaged, or the vocoder takes other frames or is given
+            for a voice that needs none.
         MissingExtraError: if a library that it needs is not installed.
     """
     name = str(name_or_folder)
+    folder = None if name == ESPEAK or name in PIPER or name.endswith(".onnx") else voice_folder(name)
+    kind = None if folder is None else _model_type(folder)
+    if vocoder is not None and kind != "text2vec":
+        raise UserError(f"the voice {name} takes no vocoder; leave it out, or give the folder of a text2vec model")
     if name == ESPEAK:
         from speechkit.tts.espeak import EspeakVoice
 
         return EspeakVoice()
-    if name in PIPER or name.endswith(".onnx"):
+    if folder is None:
         from speechkit.tts.piper import load_piper
 
         return load_piper(name)
-    folder = voice_folder(name)
     from speechkit.runtime import choose_device
 
     chosen = choose_device(device)
-    kind = _model_type(folder)
     if kind == "speechkit-simplespeech":
         from speechkit.tts.simplespeech import SimpleSpeech
 
@@ -271,7 +274,8 @@ def say_sentences(
 ) -> Iterator[Speech | UnspeakableError]:
     """Speak a text sentence by sentence, lazily; a sentence that cannot be spoken gives its error instead.
 
-    ``seconds`` is the total duration: pauses are subtracted, and the rest is divided by the sentences' characters.
+    ``seconds`` is the total duration: pauses are subtracted, and the rest is divided by the sentences' characters. The
+    time of a sentence that cannot be spoken goes to those after it.
 
     Raises:
         UserError: if the text is empty, the speaker cannot be used, or ``seconds`` is not longer than the pauses.
@@ -285,10 +289,17 @@ def say_sentences(
         seconds -= pauses
     for sentence in sentences:
         share = None if seconds is None else seconds * len(sentence) / total
+        total -= len(sentence)
         try:
-            yield voice.say(sentence, speaker=speaker, seconds=share, speed=speed, seed=seed)
+            speech: Speech | UnspeakableError = voice.say(
+                sentence, speaker=speaker, seconds=share, speed=speed, seed=seed
+            )
         except UnspeakableError as error:
-            yield error
+            speech = error
+        if seconds is not None and share is not None:
+            # What is not spoken leaves its time, and that of a pause, to the sentences after it.
+            seconds += pause_seconds if isinstance(speech, UnspeakableError) else -share
+        yield speech
 
 
 def say_text(

@@ -206,3 +206,17 @@ def test_an_item_that_cannot_be_synthesised_is_left_out_and_the_others_are_writt
     assert "left out broken" in errors
     assert "knows units 0 to 4, and was given 3 to 9" in errors
     assert [row.id for row in read_manifest(tmp_path / "v1.0" / "manifest.jsonl")] == ["one"]
+
+
+def test_no_recording_is_replaced_by_its_clip(files, tmp_path, capsys):
+    write_audio(tmp_path / "talk.flac", np.full(8000, 0.1, np.float32), 16_000)
+    kept = (tmp_path / "talk.flac").read_bytes()
+    row = Utterance.from_samples(id="talk", audio_filepath="talk.flac", num_samples=8000, sample_rate=16_000)
+    write_manifest(tmp_path / "rows.jsonl", [row])
+    for given, out in (("talk.flac", "talk.flac"), ("talk.flac", "."), ("rows.jsonl", ".")):
+        code, _, errors = run(
+            capsys, "vocode", "features", tmp_path / given, "--vocoder", files / "mel", "--out", tmp_path / out
+        )
+        assert code == 2
+        assert "talk.flac: is an input, and would be replaced" in errors
+    assert (tmp_path / "talk.flac").read_bytes() == kept

@@ -243,6 +243,7 @@ def test_bad_input_is_one_sentence(folder, tmp_path, capsys):
     assert "--seed" in refused(["lm", "sample", model, "--seed", "-1"], capsys)
     assert "a sum of at most 1" in refused(training(folder, "none", "--infill", "0.8", "--prefix", "0.8"), capsys)
     assert "max_minutes is 0" in refused(training(folder, "none", "--minutes", "0"), capsys)
+    assert "nothing drafts; give --draft" in refused(["lm", "sample", model, "--tree", "2,1,1"], capsys)
     draft = ["lm", "sample", model, "--draft", str(folder / "unigram"), "--tree"]
     assert "a draft tree of up to 1,010,100 nodes" in refused([*draft, "100,100,100"], capsys)
     no_units = ["continue", str(tmp_path / "empty.jsonl"), "--model", model, "-o", str(tmp_path / "x.jsonl")]
@@ -279,3 +280,17 @@ def test_networks_and_tables_know_whose_units_they_are(folder):
         opened = open_model(str(folder / name))
         assert opened.units == UnitSet(BOOK.spec.digest, 6, 50.0)
         assert msgspec.to_builtins(opened.costs([chain("x", 5, 0)])[0])["units"] == 5
+
+
+def test_no_model_is_written_over(folder, tmp_path, capsys):
+    text_model("llama", tmp_path / "text")
+    kept = (tmp_path / "text/config.json").read_bytes()
+    warm = training(folder, "warm", "--from", str(tmp_path / "text"), "--out", str(tmp_path / "text"))
+    assert call([*warm, "--device", "cpu"]) == 2
+    assert "holds a model that was not trained there" in capsys.readouterr().err
+    assert (tmp_path / "text/config.json").read_bytes() == kept
+    same = training(folder, "twin", "--llama", str(folder / "twin"))
+    assert "is the folder of the model" in refused(same, capsys)
+    model = str(folder / "model")
+    heads = ["lm", "heads", model, str(folder / "train.jsonl"), "--out", str(folder / "." / "model")]
+    assert "is an input, and would be replaced" in refused(heads, capsys)

@@ -177,6 +177,12 @@ def test_a_sentence_in_another_script_is_left_out_and_the_others_are_spoken(voic
     assert "left out" in capfd.readouterr().err
 
 
+def test_the_time_of_what_cannot_be_spoken_goes_to_the_sentences_after_it(voice, tmp_path):
+    loaded = load_voice(str(voice), "cpu")
+    for text in ("The bees begin. \U0001f41d. They listen.", "\U0001f41d. The bees begin. They listen."):
+        assert say_text(loaded, text, seconds=3.0).seconds == pytest.approx(3.0, abs=0.03)
+
+
 def test_a_german_voice_reads_its_numbers_and_letters(tmp_path, capfd):
     folder = save_voice(tmp_path / "german", "de")
     speech = say_text(load_voice(str(folder), "cpu"), "Am 3. Mai hörten 21 Bienen süß zu.")
@@ -298,6 +304,12 @@ def test_simplespeech_speaks_from_its_folder(tmp_path, capfd):
     assert "holds no word" in refused(["say", "...", "--voice", str(folder), "-o", str(out)], capfd)
 
 
+def test_a_vocoder_for_a_voice_that_has_none_is_refused(tmp_path, capfd):
+    for name in ("joe", "espeak"):
+        say = ["say", "Hello.", "-o", str(tmp_path / "x.wav"), "--voice", name, "--vocoder", "embedded"]
+        assert f"the voice {name} takes no vocoder" in refused(say, capfd)
+
+
 def test_a_vocoder_of_other_frames_is_refused_for_a_voice(voice, vec2wav, tmp_path, capfd):
     say = ["say", "Hello.", "--voice", str(voice), "-o", str(tmp_path / "x.wav"), "--vocoder", str(vec2wav)]
     assert "was given log-mel frames" in refused(say, capfd)
@@ -321,6 +333,16 @@ def test_conversion_depends_on_the_reference_and_on_neighbours(vec2wav, shared_d
     assert np.array_equal(made[0], made[1])
     assert np.abs(made[0] - made[2]).max() > 0
     assert np.abs(made[0] - made[3]).max() > 0
+
+
+def test_no_recording_is_written_over(cloning_voice, vec2wav, tmp_path, capfd):
+    her = tone(tmp_path / "her.wav", 2)
+    kept = her.read_bytes()
+    say = ["say", "Hello.", "--voice", str(cloning_voice), "--speaker", str(her), "-o", str(tmp_path / "." / "her.wav")]
+    assert "is an input, and would be replaced" in refused(say, capfd)
+    convert = ["convert", str(her), "--to", str(her), "--vocoder", str(vec2wav), "-o", str(her)]
+    assert "is an input, and would be replaced" in refused(convert, capfd)
+    assert her.read_bytes() == kept
 
 
 def test_conversion_refuses_bad_references_and_other_encoders(vec2wav, voice, tmp_path, capfd, shared_data):

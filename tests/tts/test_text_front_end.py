@@ -28,6 +28,7 @@ def read(front_end: TextFrontEnd, text: str) -> str:
         (ENGLISH, "Really?! “Yes” – (he said)…", " really!yes,he said."),
         (ENGLISH, "mother-in-law's", " mother in law's."),
         (ENGLISH, "'tis the dogs' café", " tis the dogs cafe."),
+        (ENGLISH, "№ five ™", " no five tm."),
         (ENGLISH, "It cost $3.50 in 1984.", " it cost three dollars and fifty cents in nineteen eighty four."),
         (ENGLISH, "a\n\nb", " a b."),
         (ENGLISH, "…, a", " a."),
