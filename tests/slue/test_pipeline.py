@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
@@ -120,23 +121,24 @@ def manifest(tmp_path):
         {"id": "b", "text": "the commission's cat sat", "custom": {"ner": [["ORG", 4, 10]], "sentiment": "Neutral"}},
     ]
     path = tmp_path / "dev.jsonl"
-    shared = {"audio_filepath": "none.wav", "duration": 1.0, "sample_rate": 16000, "offset": 2.0}
+    soundfile.write(tmp_path / "stereo.wav", np.zeros((48_000, 2), np.float32), 16_000)
+    shared = {"audio_filepath": "stereo.wav", "duration": 1.0, "sample_rate": 16000, "offset": 2.0, "channel": 1}
     path.write_text("".join(json.dumps(row | shared) + "\n" for row in rows))
     return path
 
 
 class Mishearing:
-    """A recogniser whose words and times are known; it hears the region that it is asked for."""
+    """A recogniser whose words and times are known; it hears the region and channel that it is asked for."""
 
     spec = None
 
     def __init__(self, text):
         self.text = text
 
-    def recognize(self, path, speech=None):
-        assert speech == [(32000, 48000)]
-        starts = 2.0 + 0.1 * np.arange(len(self.text))
-        return Hypothesis(self.text, starts, starts + 0.1, np.zeros(len(self.text), np.float32))
+    def recognize(self, path, speech=None, channel=None):
+        assert (speech, channel) == ([(32000, 48000)], 1)
+        starts = 2.0 + 0.05 * np.arange(len(self.text))
+        return Hypothesis(self.text, starts, starts + 0.05, np.zeros(len(self.text), np.float32))
 
 
 def test_the_oracle_is_the_top_line_and_a_misheard_word_costs(manifest, tagger, tmp_path):

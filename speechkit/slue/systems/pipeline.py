@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from speechkit.asr.hypothesis import Recognizer
+from speechkit.asr.named import recognize_cut
 from speechkit.data.manifest import audio_path, read_jsonl, read_manifest, write_jsonl
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
@@ -22,7 +23,6 @@ from speechkit.slue.systems.examples import read_questions
 from speechkit.slue.systems.text_examples import PASSAGES, QUESTIONS, recognised_words
 from speechkit.slue.systems.text_models import ExtractiveReader, Summarizer, TextClassifier, TokenTagger
 
-SAMPLE_RATE = 16_000
 TimedWord = tuple[str, float, float]
 
 
@@ -50,8 +50,7 @@ def recogniser_transcriber(recognizer: Recognizer) -> Transcribe:
 
     def transcribe(utterance: Utterance, manifest: Path) -> TimedText:
         begin = utterance.offset
-        cut = (round(begin * SAMPLE_RATE), round((begin + utterance.duration) * SAMPLE_RATE))
-        hypothesis = recognizer.recognize(str(audio_path(manifest, utterance)), [cut])
+        hypothesis = recognize_cut(recognizer, utterance, audio_path(manifest, utterance))
         words: list[TimedWord] = []
         end = 0
         for word in hypothesis.text.split():

@@ -17,6 +17,7 @@ from speechkit.data.manifest import read_jsonl, write_jsonl
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import safe
 from speechkit.errors import UserError
+from speechkit.io.audio import write_audio
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
 from speechkit.report.slue_intents_page import write_intents_page
@@ -164,13 +165,15 @@ def test_recognition_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
     asked = []
 
     class Parrot:
-        def recognize(self, path, speech):
+        def recognize(self, path, speech, channel=None):
             asked.append(path)
             times = np.arange(8.0)
             return Hypothesis("big  tea", times, times + 1, np.zeros(8, np.float32))
 
     monkeypatch.setattr(speechkit.asr.load, "load_recognizer", lambda *_: Parrot())
-    rows = [Utterance(id=n, audio_filepath=f"{n}.wav", duration=1.0, sample_rate=16_000) for n in ("a", "b", "c")]
+    rows = [Utterance(id=n, audio_filepath=f"{n}.wav", duration=8.0, sample_rate=16_000) for n in ("a", "b", "c")]
+    for row in rows:
+        write_audio(tmp_path / row.audio_filepath, np.zeros(8 * 16_000, np.float32), 16_000)
     kept = tmp_path / "parrot.jsonl"
     kept.write_text('{"id":"a","recognizer":"parrot","text":"kept"}\n{"id":"b","reco')
 
