@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 def continue_(
     inputs: Annotated[str, typer.Argument(metavar="IN", help="A recording, or a file of units.")],
-    model: Annotated[str, typer.Option(help="Folder or hub id of a unit model.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Units, .jsonl; or speech, .wav and other audio.")],
+    model: Annotated[str, typer.Option(help="embedded-100, or the folder or hub id of a unit model.")] = "embedded-100",
     seconds: Annotated[float, typer.Option(min=0.02, help="Longest continuation.")] = 5.0,
     prompt_seconds: Annotated[
         float | None, typer.Option(min=0.02, help="Length of the prompt; the whole recording if not given.")
@@ -43,19 +44,21 @@ def continue_(
     """Continue speech, as units with durations, or as audio that begins with the prompt.
 
     Examples:
-      speechkit continue prompt.wav --model unit-lm --seconds 5 -o continued.jsonl
+      speechkit continue prompt.wav --seconds 5 -o continued.jsonl
 
-      speechkit continue talk.wav --model unit-lm --prompt-seconds 3 --decoder DECODER --vocoder VOCODER -o said.wav
+      speechkit continue talk.wav --prompt-seconds 3 --decoder DECODER -o continued.wav
     """
     from speechkit.errors import ConfigError, UserError
-    from speechkit.io.audio import FORMATS
+    from speechkit.io.audio import names_audio
+    from speechkit.io.paths import refuse_inputs
     from speechkit.lm.continuation import continue_units, first_seconds, likely_tokens
     from speechkit.lm.decoding.sampling import SamplingConfig
-    from speechkit.lm.models import open_model
+    from speechkit.lm.load import open_model
     from speechkit.runtime import choose_device, item_seed
     from speechkit.units.sequences import UnitSequence, write_sequences
 
-    sound = out.suffix.lstrip(".").upper() in FORMATS
+    sound = names_audio(out)
+    refuse_inputs(out, [inputs, *([] if speaker is None else [speaker])])
     if not sound and out.suffix not in (".jsonl", ".json"):
         raise ConfigError(f"{out}: give a units file (.jsonl) or an audio file (.wav, .flac, ...)")
     if not Path(inputs).is_file():
@@ -67,6 +70,8 @@ def continue_(
     rate = opened.units.frames_per_second
     sequences = _units_of(Path(inputs), codebook, encoder, encoder_layer, device_name)
     prompts = [row if prompt_seconds is None else first_seconds(row, prompt_seconds, rate) for row in sequences]
+    if repeated := [name for name, times in Counter(row.id for row in prompts).items() if times > 1]:
+        raise UserError(f"{inputs}: {len(repeated)} ids of several prompts, the first {repeated[0]}; rename them")
     if sound and len(prompts) * count > 1:
         raise UserError(f"{out}: there are {len(prompts) * count} continuations; write units, or give one prompt")
     given = {
@@ -132,18 +137,13 @@ def _say(
     seed: int,
     device: str,
 ) -> None:
-    from speechkit.errors import UserError
     from speechkit.io.audio import read_audio, write_audio
     from speechkit.runtime import item_seed
     from speechkit.tts.unit_decoder import load_unit_decoder, say_units
     from speechkit.tts.vocoder import load_vocoder
 
     decodes = load_unit_decoder(decoder, device)
-    if decodes.config.units.digest != row.codebook:
-        raise UserError(
-            f"{decoder}: decodes units of the codebook {decodes.config.units.digest[:12]}, and the model's are of "
-            f"{row.codebook[:12]}; give a decoder of these, or write .jsonl"
-        )
+    decodes.check(row.codebook)
     frames = decodes.frame_units([*prompt.units, *row.units], [*prompt.durations, *row.durations])
     reference = None if speaker is None else read_audio(speaker, sample_rate=decodes.config.mel.sample_rate)
     speech = say_units(decodes, load_vocoder(vocoder, device), frames, reference, item_seed(seed, row.id))

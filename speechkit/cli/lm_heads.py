@@ -40,7 +40,7 @@ def heads(
     from speechkit.io.paths import refuse_inputs
     from speechkit.lm.decoding.draft_heads import new_heads
     from speechkit.lm.draft_training import DraftTraining, draft_objective
-    from speechkit.lm.models import open_model
+    from speechkit.lm.load import open_model
     from speechkit.lm.unit_training import keep_settings
     from speechkit.pipeline.interrupt import Interrupted, listen
     from speechkit.runtime import choose_device, seed_everything

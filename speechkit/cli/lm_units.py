@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     import numpy as np
 
     from speechkit.lm.decoding.sampling import Generated, SamplingConfig
-    from speechkit.lm.models import OpenedModel
+    from speechkit.lm.load import OpenedModel
     from speechkit.units.sequences import UnitSequence
 
 CHAIN = "1,1,1"
 """A draft tree of three tokens in sequence."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Units = Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files that speechkit units assign wrote.")]
-Name = Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub id of a unit model, or of an n-gram.")]
+Name = Annotated[
+    str, typer.Argument(metavar="MODEL", help="embedded-100, or the folder or hub id of a unit model or n-gram.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Temperature = Annotated[float, typer.Option(help="Divisor of log-probabilities; 0: always the most probable unit.")]
 TopK = Annotated[int, typer.Option(help="Number of most probable units to sample from; 0: all.")]
@@ -160,14 +162,14 @@ def score(
     """Bits per second of recordings under a model, over all units and ends of recordings.
 
     Examples:
-      speechkit lm score unit-lm test.jsonl
+      speechkit lm score embedded-100 test.jsonl
 
       speechkit lm score unit-lm test.jsonl -o costs.jsonl --json
     """
     import msgspec
 
     from speechkit.data.manifest import write_jsonl
-    from speechkit.lm.models import open_model
+    from speechkit.lm.load import open_model
     from speechkit.lm.unit_costs import summarize
     from speechkit.runtime import choose_device
 
@@ -201,7 +203,7 @@ def compare(
     import msgspec
     from rich.console import Console
 
-    from speechkit.lm.models import open_model
+    from speechkit.lm.load import open_model
     from speechkit.lm.unit_costs import saving, summarize
     from speechkit.report.results import Column, Table, Value, mark_best, percent
     from speechkit.runtime import choose_device
@@ -262,7 +264,7 @@ def sample(
     With --draft, the distribution is exactly the model's; drafted and accepted units are reported.
 
     Examples:
-      speechkit lm sample unit-lm --count 20 --temperature 0.8 --top-k 25
+      speechkit lm sample embedded-100 --count 20 --temperature 0.8 --top-k 25
 
       speechkit lm sample unit-lm --draft bigram --tree 2,1,1 --json
 
@@ -275,7 +277,7 @@ def sample(
     from speechkit.lm.analysis.degeneration import degeneration
     from speechkit.lm.decoding.sampling import SamplingConfig
     from speechkit.lm.decoding.sampling import sample as drawn_by
-    from speechkit.lm.models import open_model
+    from speechkit.lm.load import open_model
     from speechkit.runtime import choose_device
     from speechkit.units.sequences import UnitSequence, write_sequences
 
@@ -330,7 +332,7 @@ def _speculated(
 ) -> list[Generated]:
     from speechkit.errors import ConfigError
     from speechkit.lm.decoding.speculative import DraftConfig, speculate
-    from speechkit.lm.models import open_drafter
+    from speechkit.lm.load import open_drafter
 
     try:
         if tree.startswith("beam:"):

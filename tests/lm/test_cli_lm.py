@@ -15,7 +15,7 @@ from speechkit.data.records import Utterance
 from speechkit.io.audio import audio_info, write_audio
 from speechkit.lm.continuation import continue_units, first_seconds
 from speechkit.lm.decoding.sampling import SamplingConfig
-from speechkit.lm.models import open_model
+from speechkit.lm.load import open_model
 from speechkit.lm.networks import load_unit_network
 from speechkit.lm.unit_costs import SequenceCost
 from speechkit.units.codebook import Codebook
@@ -226,6 +226,10 @@ def test_bad_input_is_one_sentence(folder, tmp_path, capsys):
         [*begin, str(tmp_path / "x.jsonl")], capsys
     )
     assert "give a units file" in refused([*begin, str(tmp_path / "x.txt")], capsys)
+    assert "is an input, and would be replaced" in refused([*begin, str(tmp_path / "long.jsonl")], capsys)
+    write_sequences([tmp_path / "twice.jsonl"], [[chain("twin", 9, 0)], [chain("twin", 9, 1)]])
+    twice = ["continue", str(tmp_path / "twice.jsonl"), "--model", model, "-o", str(tmp_path / "x.jsonl")]
+    assert "1 ids of several prompts, the first twin" in refused(twice, capsys)
     train = str(folder / "train.jsonl")
     assert "is an n-gram" in refused(
         ["continue", train, "--model", str(folder / "unigram"), "-o", str(tmp_path / "x.jsonl")], capsys

@@ -1,4 +1,4 @@
-"""Open any unit model, network or n-gram, by folder or hub id."""
+"""Open any unit model, network or n-gram, by name, folder or hub id."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class OpenedModel:
     """A loaded unit model.
 
     Attributes:
-        name: its folder or hub id.
+        name: its name, folder or hub id.
         units: the unit set that it models.
         sequences: the model as decoders see it.
         parameters: number of learned weights, or of n-grams.
@@ -52,7 +52,7 @@ class OpenedModel:
 
 
 def open_model(name: str, device: str = "cpu") -> OpenedModel:
-    """Open a folder written by `speechkit units ngram`, or a unit model from a folder or hub id.
+    """Open a folder written by `speechkit units ngram`, or a unit model: ``embedded-100``, a folder or a hub id.
 
     Raises:
         UserError: if there is no model, or one of its files is missing or damaged.
@@ -94,11 +94,12 @@ def open_drafter(name: str, target: OpenedModel, device: str = "cpu") -> Drafter
 
 
 def _is_heads(name: str) -> bool:
-    from speechkit.nn.checkpoints import CONFIG, checkpoint_folder
+    from speechkit.lm.networks import network_folder
+    from speechkit.nn.checkpoints import CONFIG
 
     if (Path(name) / SPEC_FILE).is_file():
         return False
-    path = checkpoint_folder(name) / CONFIG
+    path = network_folder(name) / CONFIG
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Kind).model_type == "speechkit-draft-heads"
     except (OSError, msgspec.MsgspecError):
