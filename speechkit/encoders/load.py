@@ -109,9 +109,9 @@ def checkpoint_name(name: str) -> str:
         if name in families() and not families()[name].has_weights:
             raise ConfigError(f"{name} has no weights; choose an encoder with weights")
         return name
-    if not (SMALL / "model.safetensors").is_file():
-        raise UserError(f"{SMALL}: the weights of the embedded encoder are missing; install the package again")
-    return str(SMALL)
+    from speechkit.nn.checkpoints import packaged_folder
+
+    return str(packaged_folder(SMALL, "encoder"))
 
 
 def encoder_digest(name: str) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from speechkit.errors import UserError
 from speechkit.lm.unit_model import UnitModel
 from speechkit.lm.warm_model import KEY, WarmModel
-from speechkit.nn.checkpoints import CONFIG, WEIGHTS, checkpoint_folder, readable
+from speechkit.nn.checkpoints import CONFIG, checkpoint_folder, packaged_folder, readable
 
 UnitNetwork: TypeAlias = UnitModel | WarmModel
 WHAT = ("a unit language model", "config.json and model.safetensors")
@@ -50,10 +50,7 @@ def network_folder(name: str | Path) -> Path:
     """
     if str(name) != EMBEDDED or Path(name).is_dir():
         return checkpoint_folder(name)
-    folder = MODELS / EMBEDDED
-    if not (folder / WEIGHTS).is_file():
-        raise UserError(f"{folder}: the weights of the embedded unit model are missing; install the package again")
-    return folder
+    return packaged_folder(MODELS / EMBEDDED, "unit model")
 
 
 def with_random_weights(network: UnitNetwork, seed: int) -> UnitNetwork:

@@ -68,6 +68,17 @@ def readable(name: str | Path, described: tuple[str, str]) -> Iterator[None]:
         ) from error
 
 
+def packaged_folder(folder: Path, what: str) -> Path:
+    """A folder of a model inside the package.
+
+    Raises:
+        UserError: if its weights are missing.
+    """
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"{folder}: the weights of the embedded {what} are missing; install the package again")
+    return folder
+
+
 def checkpoint_folder(name: str | Path) -> Path:
     """The folder of a checkpoint, or the local copy of a hub repository, downloaded if necessary.
 

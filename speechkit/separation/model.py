@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from speechkit.errors import ConfigError, UserError
 from speechkit.io.layout import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
-from speechkit.nn.checkpoints import CONFIG, WEIGHTS, read_network, write_network
+from speechkit.nn.checkpoints import CONFIG, WEIGHTS, packaged_folder, read_network, write_network
 
 FAMILIES = ("mossformer2", "conv_tasnet")
 DEPTHS = frozenset({"speakers", "blocks", "memory_layers", "layers", "stacks"})
@@ -206,10 +206,8 @@ def checkpoint_name(name: str = "embedded") -> str:
     Raises:
         UserError: if the weights of the embedded separator are missing.
     """
-    folder = MODELS / (EMBEDDED if name == "embedded" else name)
+    folder = packaged_folder(MODELS / EMBEDDED, "separator") if name == "embedded" else MODELS / name
     inside = folder.parent == MODELS and (folder / CONFIG).is_file()
-    if name == "embedded" and not inside:
-        raise UserError(f"{folder}: the weights of the embedded separator are missing; install the package again")
     return str(folder) if inside and not Path(name).is_dir() else name
 
 
