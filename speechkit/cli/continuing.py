@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,8 +69,6 @@ def continue_(
     rate = opened.units.frames_per_second
     sequences = _units_of(Path(inputs), codebook, encoder, encoder_layer, device_name)
     prompts = [row if prompt_seconds is None else first_seconds(row, prompt_seconds, rate) for row in sequences]
-    if repeated := [name for name, times in Counter(row.id for row in prompts).items() if times > 1]:
-        raise UserError(f"{inputs}: {len(repeated)} ids of several prompts, the first {repeated[0]}; rename them")
     if sound and len(prompts) * count > 1:
         raise UserError(f"{out}: there are {len(prompts) * count} continuations; write units, or give one prompt")
     given = {
@@ -107,10 +104,11 @@ def continue_(
 
 def _units_of(path: Path, codebook: str, encoder: str, layer: int | None, device: str) -> list[UnitSequence]:
     """Units of a file, or of a recording."""
+    from speechkit.data.manifest import unique_ids
     from speechkit.units.sequences import quantize_recording, read_sequences
 
     if path.suffix == ".jsonl":
-        return read_sequences([path])
+        return list(unique_ids(read_sequences([path]), path, "prompt"))
     from speechkit.encoders.load import load_encoder
     from speechkit.encoders.stages import encode_frames
     from speechkit.errors import UserError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -210,7 +210,7 @@ def _of_recordings(
 class _Spoken:
     """Writes speech: one file, or a folder with a manifest; and counts."""
 
-    def __init__(self, out: Path, model: Vocoder, recordings: Collection[str] = ()):
+    def __init__(self, out: Path, model: Vocoder, recordings: Set[str] = frozenset()):
         from speechkit.errors import UserError
         from speechkit.io.audio import names_audio
 
@@ -234,7 +234,7 @@ class _Spoken:
         from speechkit.data.records import Utterance
         from speechkit.errors import UserError
         from speechkit.io.audio import write_audio
-        from speechkit.io.paths import safe_id
+        from speechkit.io.paths import refuse_inputs, safe_id
 
         for source, speech in items:
             name = source if isinstance(source, str) else source.id
@@ -248,8 +248,7 @@ class _Spoken:
                 continue
             self._names.add(name)
             path = self._out if self._one_file else self._out / f"{safe_id(name)}.flac"
-            if os.path.realpath(path) in self._recordings:
-                raise UserError(f"{path}: is an input, and would be replaced; choose another --out")
+            refuse_inputs(path, self._recordings & {os.path.realpath(path)})  # not all of them for every clip
             if self._one_file:
                 self._single = speech
             else:

@@ -229,7 +229,7 @@ def test_bad_input_is_one_sentence(folder, tmp_path, capsys):
     assert "is an input, and would be replaced" in refused([*begin, str(tmp_path / "long.jsonl")], capsys)
     write_sequences([tmp_path / "twice.jsonl"], [[chain("twin", 9, 0)], [chain("twin", 9, 1)]])
     twice = ["continue", str(tmp_path / "twice.jsonl"), "--model", model, "-o", str(tmp_path / "x.jsonl")]
-    assert "1 ids of several prompts, the first twin" in refused(twice, capsys)
+    assert "twice.jsonl: duplicate id 'twin'; give every prompt a unique id" in refused(twice, capsys)
     train = str(folder / "train.jsonl")
     assert "is an n-gram" in refused(
         ["continue", train, "--model", str(folder / "unigram"), "-o", str(tmp_path / "x.jsonl")], capsys
