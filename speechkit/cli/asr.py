@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from speechkit.errors import shown
+
+if TYPE_CHECKING:
+    from speechkit.data.records import Utterance
 
 Tracks = Callable[[Path], Iterator[tuple[dict[str, Any], Path]]]
 
@@ -92,6 +95,12 @@ def transcribe(
         raise UserError("--references needs --beam and whole recordings; add --beam, without --separate")
     if out is not None and (separate or nbest > 1 or references is not None or json):
         raise UserError("--out writes one text per recording; leave --separate, --nbest, --references and --json out")
+    if out is not None:
+        from speechkit.data.recordings import require_unique_ids
+        from speechkit.io.paths import refuse_inputs
+
+        refuse_inputs(out, audio)
+        require_unique_ids(audio)
     truth = None if references is None else _references(references, audio)
     loaded: Any = load_recognizer(recognizer, lang=lang, device=device)
     if beam:
@@ -117,24 +126,18 @@ def transcribe(
 
 
 def _write_manifest(recognizer: Any, inputs: list[Path], out: Path) -> None:
-    """Recognise all inputs into a manifest, and print the speed."""
-    import os
-
-    import msgspec
-
-    from speechkit.asr.timed_rows import input_rows, recognize_row
+    """Recognise all inputs into a manifest, a row for every channel, and print the speed."""
+    from speechkit.asr.timed_rows import recognize_row
     from speechkit.cli.left_out import LeftOut
-    from speechkit.data import write_manifest
-    from speechkit.errors import UserError
+    from speechkit.data import audio_path, rebase, write_manifest
+    from speechkit.data.recordings import read_cuts
 
-    left_out, rows = LeftOut(), []
-    for row, audio in input_rows(inputs):
+    left_out = LeftOut()
+    rows: list[Utterance] = []
+    for row, manifest in read_cuts(inputs, lambda path, error: left_out.add(path, str(error))):
         with left_out.one(row.id):
-            path = os.path.relpath(audio.absolute(), out.absolute().parent)
-            if shown(path) != path:
-                raise UserError(f"{audio}: the file name is not UTF-8, which a manifest cannot hold; rename the file")
-            recognized = recognize_row(recognizer, row, audio)
-            rows.append(msgspec.structs.replace(recognized, audio_filepath=path))
+            recognized = recognize_row(recognizer, row, audio_path(manifest, row))
+            rows += rebase([recognized], manifest.parent, out.parent)
     if rows:
         write_manifest(out, rows)
         audio_seconds = sum(row.duration for row in rows)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from speechkit.errors import shown
+
 if TYPE_CHECKING:
     from speechkit.mining.documents import Unreadable
     from speechkit.mining.records import Document
@@ -33,13 +35,16 @@ def documents(
     out: Annotated[Path, typer.Option(help="The JSON-lines file to write.")],
     lang: Annotated[str | None, typer.Option(help="Language of the texts; detected per document if not given.")] = None,
     ocr: Annotated[str, typer.Option(help="auto: pages without a text layer; always; never.")] = "auto",
-    max_pages: Annotated[int, typer.Option(help="Maximum pages per document.")] = 5000,
+    max_pages: Annotated[int, typer.Option(help="Maximum pages per document.", min=1)] = 5000,
     max_seconds: Annotated[float, typer.Option(help="Time limit per document, without OCR.")] = 300.0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Read the documents of FOLDER."""
+    import msgspec
+
     from speechkit.data.manifest import write_jsonl
     from speechkit.errors import DocumentError, UserError
+    from speechkit.io.paths import refuse_inputs
     from speechkit.mining.documents import DocumentLimits, DocumentReader, Unreadable, scan_folder
 
     if ocr not in ("auto", "always", "never"):
@@ -49,6 +54,7 @@ def documents(
     scan = scan_folder(folder)
     if not scan.documents:
         raise DocumentError(f"{folder}: holds no document; give a folder of PDF, HTML, DOCX, EPUB, TXT, SRT or images")
+    refuse_inputs(out, scan.documents)
     rows: list[dict[str, Any]] = []
     limits = DocumentLimits(max_pages=max_pages, max_seconds=max_seconds)
     reader = DocumentReader(folder, lang=lang, ocr=ocr, limits=limits)  # type: ignore[arg-type]
@@ -57,10 +63,10 @@ def documents(
         for path, result in zip(scan.documents, reader.read_all(scan.documents), strict=True):
             rows.append(_row(path, result))
             if not isinstance(result, Unreadable):
-                yield result
+                yield msgspec.structs.replace(result, path=shown(result.path))
 
     write_jsonl(out, read())
-    skipped = [{"path": str(item.path), "reason": item.reason} for item in scan.skipped]
+    skipped = [{"path": shown(item.path), "reason": item.reason} for item in scan.skipped]
     typer.echo(_json(rows, skipped) if json else _table(rows, skipped))
     failed = sum("error" in row for row in rows)
     if failed:
@@ -74,10 +80,10 @@ def _row(path: Path, result: Document | Unreadable) -> dict[str, Any]:
     from speechkit.mining.documents import Unreadable
 
     if isinstance(result, Unreadable):
-        return {"id": result.id, "path": str(path), "error": result.reason}
+        return {"id": result.id, "path": shown(path), "error": result.reason}
     return {
         "id": result.id,
-        "path": str(path),
+        "path": shown(path),
         "kind": result.kind,
         "lang": result.lang,
         "pages": len(result.pages),

@@ -55,6 +55,7 @@ def features(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Encode speech."""
+    from speechkit.data.recordings import require_unique_ids
     from speechkit.errors import ConfigError, UserError
 
     if show is not None:
@@ -74,7 +75,7 @@ def features(
             raise ConfigError(f"--dtype is {dtype!r}; choose float16 or float32")
         if out.exists() and not out.is_dir():
             raise UserError(f"{out}: is a file; name a folder for the features")
-        _require_ids(inputs)
+        require_unique_ids(inputs)
     from speechkit.encoders.load import load_encoder
 
     loaded = load_encoder(encoder, layer=layer, device=device, dtype=compute, compat=compat)  # type: ignore[arg-type]
@@ -88,27 +89,6 @@ def features(
 features.__doc__ = EXAMPLES
 
 
-def _is_manifest(path: Path) -> bool:
-    return path.suffix in (".jsonl", ".gz")
-
-
-def _require_ids(inputs: list[Path]) -> None:
-    """Refuse inputs without items, and duplicate ids, which a store cannot tell apart."""
-    from speechkit.data.manifest import read_manifest
-    from speechkit.errors import UserError
-
-    path_of: dict[str, Path] = {}
-    for path in inputs:
-        names = (row.id for row in read_manifest(path)) if _is_manifest(path) else (shown(path.stem),)
-        for name in names:
-            if name in path_of:
-                again = "twice" if path_of[name] == path else f"as in {path_of[name]}"
-                raise UserError(f"{path}: duplicate id {name!r}, {again}; rename one, or encode them separately")
-            path_of[name] = path
-    if not path_of:
-        raise UserError(f"{inputs[0]}: holds no recordings; give a manifest with rows")
-
-
 def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> tuple[LeftOut, int, dict[str, list[str]]]:
     """What was left out, how many were encoded, and the notes on clipped or silent recordings."""
     import sys
@@ -120,7 +100,7 @@ def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> tuple[Lef
     noted: dict[str, list[str]] = {}
     with FeatureWriter(out, encoder.spec, dtype) as writer:
         count = 0
-        for name, encoded in _items(encoder, inputs):
+        for name, encoded in _items(encoder, inputs, left_out):
             frames = None
             with left_out.one(name, "unreadable_audio"):
                 frames, notes = encoded()
@@ -141,15 +121,17 @@ def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> tuple[Lef
     return left_out, count, noted
 
 
-def _items(encoder: Any, inputs: list[Path]) -> Iterator[tuple[str, Callable[[], tuple[Any, list[str]]]]]:
+def _items(
+    encoder: Any, inputs: list[Path], left_out: LeftOut
+) -> Iterator[tuple[str, Callable[[], tuple[Any, list[str]]]]]:
     """Each item's name, and a function that returns its frames and the notes on its audio."""
     import numpy as np
 
-    from speechkit.data.audio import read_waveform
+    from speechkit.data.audio import cut_blocks, read_waveform
     from speechkit.data.listening import listen, sound_notes
     from speechkit.data.manifest import audio_path, read_manifest
+    from speechkit.data.recordings import is_manifest, recording_rows
     from speechkit.encoders.stages import encode_frames
-    from speechkit.io.audio import stream_audio
 
     rate = encoder.spec.sample_rate
 
@@ -160,16 +142,20 @@ def _items(encoder: Any, inputs: list[Path]) -> Iterator[tuple[str, Callable[[],
         notes = sound_notes([waveform]) if at_its_rate else listen(audio_path(manifest, row), row)
         return encode_frames(encoder, waveform), notes
 
-    def of_file(path: Path) -> tuple[Any, list[str]]:
-        none = encoder.encode(np.zeros(0, np.float32))
-        return np.concatenate([none, *encoder.encode_long(path)]), sound_notes(stream_audio(path, sample_rate=None))
+    def of_recording(row: Utterance, path: Path) -> tuple[Any, list[str]]:
+        frames = list(encoder.stream(cut_blocks(path, row, sample_rate=rate)))
+        return np.concatenate(frames), listen(path, row)
 
     for path in inputs:
-        if _is_manifest(path):
+        if is_manifest(path):
             for row in read_manifest(path):
                 yield row.id, partial(of_row, row, path)
-        else:
-            yield shown(path.stem), partial(of_file, path)
+            continue
+        rows: list[Utterance] = []
+        with left_out.one(shown(path.stem), "unreadable_audio"):
+            rows = recording_rows(path)
+        for row in rows:
+            yield row.id, partial(of_recording, row, path)
 
 
 def _deviation(encoder: Any, path: Path) -> dict[str, float]:

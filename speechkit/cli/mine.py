@@ -148,7 +148,9 @@ def lines_of(mined: MinedSet, show: int) -> list[str]:
     width = max(len(name) for name, _ in rows)
     lines += [f"{name.ljust(width)}  {value}" for name, value in rows]
     lines += [f"warning: {warning}" for warning in summary.warnings]
-    lines += [f"left out: {drop.id}: {drop.detail or _words(drop.reason)}" for drop in mined.left_out[:10]]
+    for drop in mined.left_out[:10]:
+        detail = drop.detail or _words(drop.reason)
+        lines.append(f"left out: {detail}" if detail.startswith(drop.id) else f"left out: {drop.id}: {detail}")
     if len(mined.left_out) > 10:
         lines.append(f"… and {len(mined.left_out) - 10:,} more in {Path(mined.folder) / 'left_out.jsonl'}")
     if not summary.kept:

@@ -110,11 +110,14 @@ def segment(
     """Segment speech into syllables (the default command)."""
     from speechkit.data.listening import listen
     from speechkit.data.manifest import audio_path, rebase, write_manifest
-    from speechkit.errors import ConfigError, UserError
+    from speechkit.data.recordings import read_cuts
+    from speechkit.errors import ConfigError
     from speechkit.io.atomic import write_json
+    from speechkit.io.paths import refuse_inputs
 
     if out is None:
         raise ConfigError("--out is not given; name the folder of the result")
+    refuse_inputs(out / "syllables.jsonl", inputs)
     given = {"norm": norm, "merge": merge, "penalty": penalty, "prominence": prominence}
     chosen = {setting: value for setting, value in given.items() if value is not None}
     cut = _cutter(inputs, out, segmenter, encoder, layer, thresholds, rate, chosen, compat, device)
@@ -123,7 +126,7 @@ def segment(
     noted: dict[str, list[str]] = {}
 
     def rows() -> Iterator[Utterance]:
-        for row, manifest in _rows(inputs, left_out):
+        for row, manifest in read_cuts(inputs, lambda path, error: left_out.add(path, str(error))):
             segmented = _cut_or_leave_out(cut, row, manifest, left_out)
             if segmented is None:
                 continue
@@ -143,24 +146,10 @@ def segment(
     write_json(out / "dropped.json", left_out.reasons)
     if not totals["items"]:
         left_out.end(0, where=out / "dropped.json")
-        raise UserError(f"{', '.join(map(str, inputs))}: has no rows; give a manifest with at least one")
     seconds = totals["segment_seconds"]
     rates = {"segments_per_second_of_segments": totals["segments"] / seconds if seconds else 0.0}
     print_facts({"folder": str(out), **totals, **rates, "dropped": left_out.reasons, "noted": noted}, json)
     left_out.end(1)
-
-
-def _rows(inputs: list[Path], left_out: LeftOut) -> Iterator[tuple[Utterance, Path]]:
-    from speechkit.syllables.recordings import read_cuts
-
-    seen: set[str] = set()
-    for row, manifest in read_cuts(inputs, lambda path, error: left_out.add(path, str(error))):
-        if row.id in seen:
-            from speechkit.errors import UserError
-
-            raise UserError(f"{manifest}: duplicate id {row.id!r}; give every cut a unique id")
-        seen.add(row.id)
-        yield row, manifest
 
 
 def _cut_or_leave_out(cut: Any, row: Utterance, manifest: Path, left_out: LeftOut) -> Utterance | None:
@@ -184,6 +173,7 @@ def _cutter(
     device: str,
 ) -> Any:
     """A function from a cut to its segments; ``chosen`` are explicit settings."""
+    from speechkit.data.recordings import require_unique_ids
     from speechkit.errors import ConfigError
     from speechkit.syllables import recordings
     from speechkit.syllables.envelope import EnvelopeSegmenter
@@ -203,6 +193,7 @@ def _cutter(
     if strange := sorted(set(chosen) - set(SETTINGS[name])):
         taken = " and ".join(f"--{setting}" for setting in SETTINGS[name]) or "no such option"
         raise ConfigError(f"--{strange[0]}: the segmenter {name} takes {taken}; leave it out")
+    require_unique_ids(inputs)
     if name == "envelope":
         envelope = EnvelopeSegmenter()
         return lambda row, manifest: recordings.segment_envelope(envelope, row, manifest)

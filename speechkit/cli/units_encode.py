@@ -63,15 +63,16 @@ def encode(
             )
         return _encode_units(inputs, merges, out)
     from speechkit.data.manifest import rebase
-    from speechkit.syllables.recordings import read_cuts
+    from speechkit.data.recordings import read_cuts, require_unique_ids
+    from speechkit.io.paths import refuse_inputs
     from speechkit.units.tokenizer import DEFAULT, load_tokenizer
     from speechkit.units.unit_manifest import encode_rows, write_unit_manifest
 
     for path in inputs:
         if not path.is_file():
             raise UserError(f"{path}: no such file; give a manifest or recordings")
-        if path.resolve() == out.resolve():
-            raise UserError(f"{out}: is an input; write the units to another file")
+    refuse_inputs(out, inputs)
+    require_unique_ids(inputs)
     loaded = load_tokenizer(
         tokenizer or DEFAULT,
         encoder=encoder or None,
@@ -91,13 +92,8 @@ def encode(
     def rows() -> Iterator[Utterance]:
         import msgspec
 
-        seen: set[str] = set()
-
         def cuts() -> Iterator[tuple[Utterance, Path]]:
             for row, manifest in read_cuts(inputs, lambda path, error: drop(str(path), str(error))):
-                if row.id in seen:
-                    raise UserError(f"{manifest}: duplicate id {row.id!r}; give every recording a unique id")
-                seen.add(row.id)
                 moved = next(iter(rebase([row], manifest.parent, out.parent)))
                 custom = {**(row.custom or {}), "split": split} if split else row.custom
                 yield msgspec.structs.replace(moved, custom=custom), out

@@ -19,7 +19,7 @@ import msgspec
 from speechkit.data.manifest import read_manifest, rebase, write_manifest
 from speechkit.data.records import Utterance, recording_of
 from speechkit.errors import UserError
-from speechkit.io.paths import safe_id
+from speechkit.io.paths import refuse_inputs, safe_id
 
 KEYS: dict[str, Callable[[Utterance], str | None]] = {
     "speaker": lambda row: row.speaker,
@@ -130,10 +130,12 @@ def split_manifest(
     Splits do not depend on the order of rows; rows keep their order.
 
     Raises:
-        UserError: if a row lacks the key, or there are fewer groups than splits.
+        UserError: if a row lacks the key, there are fewer groups than splits, or a split would replace the manifest.
     """
-    split = split_rows(read_manifest(path), targets, by=by, seed=seed, origin=str(path))
     files = {name: Path(out) / f"{name}.jsonl" for name in targets}
+    for file in files.values():
+        refuse_inputs(file, [path])
+    split = split_rows(read_manifest(path), targets, by=by, seed=seed, origin=str(path))
     rows = write_splits(path, split, files)
     hours = {name: seconds / 3600 for name, seconds in split.seconds.items()}
     return SplitReport(rows, hours, dict(split.groups), [str(file) for file in files.values()], split.notes)

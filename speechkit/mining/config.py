@@ -123,7 +123,9 @@ class ExportConfig(msgspec.Struct, frozen=True):
 
     audio: Annotated[str, SHARED] = "audio"  # not neutral: the manifests hold paths that lead there
     lang: Annotated[str, SHARED] = "en"
-    formats: list[Literal["lhotse", "shar", "webdataset", "kaldi", "parquet", "fairseq", "ctm", "textgrid", "srt"]] = []
+    formats: list[
+        Literal["lhotse", "shar", "webdataset", "kaldi", "parquet", "fairseq", "nemo", "csv", "ctm", "textgrid", "srt"]
+    ] = []
     clips: Literal["none", "flac", "opus"] = "none"
     quality: bool = True
     dnsmos: bool = False

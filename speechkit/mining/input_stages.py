@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from speechkit.data.recordings import channel_id
 from speechkit.errors import AudioError, DocumentError, MissingExtraError, UserError, shown
 from speechkit.io.audio import audio_info
 from speechkit.io.containers import AUDIO_SUFFIXES
@@ -97,7 +98,7 @@ def _channels(file: SourceFile, folder: Path) -> list[SourceFile]:
         return [file]
     if count == 1:
         return [file]
-    return [msgspec.structs.replace(file, id=f"{file.id}-channel{n + 1}", channel=n) for n in range(count)]
+    return [msgspec.structs.replace(file, id=channel_id(file.id, n), channel=n) for n in range(count)]
 
 
 def _names(paths: list[Path], folder: Path) -> Iterator[tuple[str, str]]:

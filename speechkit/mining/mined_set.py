@@ -74,7 +74,7 @@ def mine(
             or ``words:FILE``.
         min_precision: target precision of the kept pairs, by the calibrated probability.
         pairs: a TSV or CSV list of recording and document; without it they are paired by content.
-        formats: of lhotse, shar, webdataset, kaldi, parquet, fairseq, ctm, textgrid, srt.
+        formats: of lhotse, shar, webdataset, kaldi, parquet, fairseq, nemo, csv, ctm, textgrid, srt.
         clips: cut the kept sentences to files of their own.
         overrides: further ``key=value`` settings of the stages.
         backend: inline, pool or ray; by default pool if there are several workers, else inline.

@@ -59,7 +59,7 @@ class Document(msgspec.Struct, frozen=True, omit_defaults=True):
 
     id: str
     path: str
-    kind: str  # pdf, scan, image, html, docx, epub, text, subtitles
+    kind: str  # pdf, scan, image, html, markdown, docx, epub, text, subtitles
     lang: str
     text: str
     pages: list[Page]

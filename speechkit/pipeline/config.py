@@ -228,6 +228,8 @@ def _convert_text(text: str, annotation: Any) -> Any:
 
 def _complaint(value: Any, annotation: Any, error: Exception) -> str:
     choices = _choices(annotation)
+    if isinstance(value, list) and get_origin(annotation) is list and (allowed := _choices(get_args(annotation)[0])):
+        value, choices = next((item for item in value if item not in allowed), value), allowed
     if choices and not isinstance(value, (dict, list)):
         close = get_close_matches(str(value), [str(choice) for choice in choices], n=1)
         hint = f"; did you mean {close[0]}?" if close else ""

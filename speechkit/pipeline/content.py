@@ -20,6 +20,8 @@ from speechkit.errors import UserError, shown
 from speechkit.io.atomic import write_json
 from speechkit.io.hashing import DIGEST_BYTES, SETTLED_NANOSECONDS, digest_file
 
+UNREADABLE = "unreadable"
+
 
 class _CachedDigest(msgspec.Struct, frozen=True):
     listing: str
@@ -70,40 +72,62 @@ class ContentDigests:
 def digest_tree(folder: Path) -> str:
     """Digest of a folder: the names and bytes of its files, in the order of their names."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for name, path in walk(folder):
-        digest.update(f"{name}\0{digest_file(path)}\n".encode("utf-8", "surrogateescape"))
+    for name, entry in _entries(folder, "", frozenset()):
+        digest.update(f"{name}\0{_digest_entry(entry)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _digest_entry(entry: Path | str) -> str:
+    if isinstance(entry, str):
+        return entry
+    try:
+        return digest_file(entry)
+    except UserError:
+        return UNREADABLE
 
 
 def walk(folder: Path) -> Iterator[tuple[str, Path]]:
     """Every file under ``folder`` as (name with ``/``, path), in the same order everywhere; links are followed once."""
-    yield from _walk(folder, "", frozenset())
+    return ((name, entry) for name, entry in _entries(folder, "", frozenset()) if isinstance(entry, Path))
 
 
-def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, Path]]:
+def _entries(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, Path | str]]:
+    """`walk`, with the reason in the place of the path of what cannot be read.
+
+    A bad link is no reason to stop: the stage that reads the folder reports it.
+    """
     try:
         status = folder.stat()
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read: {error.strerror}") from error
+    except OSError:
+        yield prefix, UNREADABLE
+        return
     identity = (status.st_dev, status.st_ino)
     if identity in above:
-        raise UserError(f"{folder}: the link points to a parent folder; remove it")
+        yield prefix, "link to a parent folder"
+        return
     for entry in entries:
-        if entry.is_dir():
-            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {identity})
-        elif entry.is_file():
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError:  # a link to itself
+            is_folder = is_file = False
+        if is_folder:
+            yield from _entries(Path(entry.path), f"{prefix}{entry.name}/", above | {identity})
+        elif is_file:
             yield prefix + entry.name, Path(entry.path)
         elif entry.is_symlink():
-            raise UserError(f"{entry.path}: the link is broken; fix or remove it")
+            yield prefix + entry.name, "broken link"
 
 
 def _listing(path: Path) -> tuple[str, int]:
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     newest = 0
-    for name, file in walk(path) if path.is_dir() else [("", path)]:
-        status = file.stat()
-        newest = max(newest, status.st_mtime_ns, status.st_ctime_ns)
-        line = f"{name}\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}\n"
+    for name, entry in _entries(path, "", frozenset()) if path.is_dir() else [("", path)]:
+        if isinstance(entry, str):
+            line = f"{name}\0{entry}\n"
+        else:
+            status = entry.stat()
+            newest = max(newest, status.st_mtime_ns, status.st_ctime_ns)
+            line = f"{name}\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}\n"
         digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest(), newest

@@ -22,9 +22,9 @@ from speechkit.io.atomic import write_error, write_json
 from speechkit.io.audio import audio_info, stream_audio, write_blocks
 from speechkit.io.containers import AUDIO_SUFFIXES
 from speechkit.io.hashing import digest_file, digest_obj
-from speechkit.io.paths import safe_id
+from speechkit.io.paths import refuse_inputs, safe_id
 from speechkit.separation.counting import SpeakerCount
-from speechkit.separation.inputs import NamedInput, named_inputs, refuse_overwriting, skipped_files
+from speechkit.separation.inputs import named_inputs, skipped_files, track_names
 from speechkit.separation.separate import BLOCK_SECONDS, check_speakers, counted, in_order, stream_tracks, unsure_joins
 from speechkit.separation.streaming import DEFAULT_WINDOWING, SeparationStream, Windowing, WindowSeparator
 from speechkit.separation.voices import Embed, embed_voice
@@ -137,8 +137,9 @@ def separate_file(
     _refuse_channel(row, options)
     info = audio_info(path)
     folder = Path(folder)
-    target = NamedInput(Path(path), name or safe_id(Path(path).stem))
-    refuse_overwriting([target], folder, options.audio_format, separator.speakers)
+    stem = name or safe_id(Path(path).stem)
+    for file in track_names(stem, separator.speakers, options.audio_format):
+        refuse_inputs(folder / file, [path])
     stream = SeparationStream(
         separator, info.sample_rate, out_rate=options.out_rate, windowing=options.windowing, embed=embed
     )
@@ -159,7 +160,7 @@ def separate_file(
             mixture_peak = max(float(np.abs(block - offset).max(initial=0.0)) for block in read_blocks(stream.out_rate))
         peak = mixture_peak if count.speakers == 1 else float(peaks[count.tracks].max(initial=0.0))
         gain = 1.0 / peak if peak > 1 else 1.0
-        names = [f"{target.name}_source{track + 1}.{options.audio_format}" for track in range(max(1, count.speakers))]
+        names = track_names(stem, max(1, count.speakers), options.audio_format)
         for number, file in enumerate(names):
             if count.speakers == 1:
                 blocks = ((block - offset) * np.float32(gain) for block in read_blocks(stream.out_rate))
@@ -171,7 +172,7 @@ def separate_file(
                 )
             write_blocks(folder / file, blocks, stream.out_rate)
     return SeparatedFile(
-        name=target.name,
+        name=stem,
         mixture=shown(_relative(Path(path), folder)),
         tracks=names,
         sample_rate=stream.out_rate,
@@ -219,7 +220,11 @@ def separate_files(
     check_speakers(options.speakers, separator)
     folder = Path(folder)
     inputs = named_inputs(paths, folder)
-    refuse_overwriting(inputs, folder, options.audio_format, separator.speakers)
+    real = {os.path.realpath(item.path) for item in inputs}
+    for item in inputs:
+        for track in track_names(item.name, separator.speakers, options.audio_format):
+            target = folder / track
+            refuse_inputs(target, real & {os.path.realpath(target)})  # not all of them for every track
     for _, _, row in inputs:
         _refuse_channel(row, options)
     files: list[SeparatedFile] = []

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from speechkit.data.manifest import audio_path, read_manifest, unique_ids
+from speechkit.data.recordings import is_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError, shown
 from speechkit.io.folders import find_audio
@@ -42,7 +43,7 @@ def named_inputs(paths: Sequence[Path | str], folder: Path) -> list[NamedInput]:
                 by_path.setdefault(os.path.realpath(path), NamedInput(path, path.relative_to(source).as_posix()))
         elif not source.exists():
             raise UserError(f"{source}: no such file or folder; give recordings, folders of them or manifests")
-        elif source.suffix in (".jsonl", ".gz"):
+        elif is_manifest(source):
             for row in unique_ids(read_manifest(source), source):
                 by_path[f"{os.path.realpath(source)} {row.id}"] = NamedInput(audio_path(source, row), row.id, row)
         else:
@@ -74,17 +75,6 @@ def skipped_files(paths: Sequence[Path | str], folder: Path) -> dict[str, str]:
     }
 
 
-def refuse_overwriting(inputs: Sequence[NamedInput], folder: Path, audio_format: str, tracks: int) -> None:
-    """Refuse to write a track over an input recording.
-
-    Raises:
-        UserError: naming the first such track.
-    """
-    real = {os.path.realpath(path) for path, _, _ in inputs}
-    for path, name, _ in inputs:
-        for track in range(1, tracks + 1):
-            target = folder / f"{name}_source{track}.{audio_format}"
-            if os.path.realpath(target) in real:
-                raise UserError(
-                    f"{target}: is an input, and would be replaced by a track of {path}; choose another --out"
-                )
+def track_names(name: str, tracks: int, audio_format: str) -> list[str]:
+    """File names of the tracks of a recording: ``NAME_source1.wav`` and so on."""
+    return [f"{name}_source{track + 1}.{audio_format}" for track in range(tracks)]

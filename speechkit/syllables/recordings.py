@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.data.audio import WAVEFORM_RATE, cut_blocks, read_waveform
-from speechkit.data.manifest import audio_path, read_manifest
+from speechkit.data.manifest import audio_path
+from speechkit.data.recordings import read_cuts
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.errors import AudioError, UserError
 from speechkit.io.arrays import Float
-from speechkit.io.audio import audio_info
-from speechkit.io.paths import safe_id
 from speechkit.syllables.envelope import EnvelopeSegmenter, frame_levels
 from speechkit.syllables.greedy import GreedySegmenter, segment_stream
 from speechkit.syllables.segments import HOP_SECONDS, Boundaries, Segmenter, not_finite_error
@@ -31,41 +30,6 @@ UNNAMED = "syl"
 """Symbol of a segment without a unit."""
 BLOCK_SECONDS = 30
 SAMPLE_SECONDS = 1200
-
-
-def read_cuts(
-    inputs: Iterable[Path], unreadable: Callable[[Path, AudioError], None] | None = None
-) -> Iterator[tuple[Utterance, Path]]:
-    """Cuts of manifests, and a cut for every channel of recordings, each with the manifest its path is relative to.
-
-    Args:
-        inputs: manifests and recordings.
-        unreadable: called for recordings that cannot be read, which are skipped.
-
-    Raises:
-        UserError: if a manifest cannot be read, or a recording without ``unreadable``.
-    """
-    for path in inputs:
-        if path.suffix in (".jsonl", ".gz"):
-            yield from ((row, path) for row in read_manifest(path))
-            continue
-        try:
-            info = audio_info(path)
-        except AudioError as error:
-            if unreadable is None:
-                raise
-            unreadable(path, error)
-            continue
-        for channel in range(info.channels):
-            name = safe_id(path.stem if info.channels == 1 else f"{path.stem}-channel{channel}")
-            row = Utterance.from_samples(
-                id=name,
-                audio_filepath=path.name,
-                num_samples=info.num_samples,
-                sample_rate=info.sample_rate,
-                channel=channel,
-            )
-            yield row, path.parent / "recordings.jsonl"
 
 
 def waveform_blocks(row: Utterance, manifest: Path) -> Iterator[Float]:

@@ -6,13 +6,14 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 
 from speechkit.asr.hypothesis import Hypothesis
 from speechkit.asr.load import load_recognizer
-from speechkit.asr.timed_rows import input_rows, recognize_row
+from speechkit.asr.timed_rows import recognize_row
 from speechkit.cli.main import call
-from speechkit.data import Utterance, read_manifest, write_manifest
-from speechkit.errors import UserError
+from speechkit.data import Utterance, audio_path, read_manifest, write_manifest
+from speechkit.data.recordings import read_cuts
 from speechkit.io.audio import write_audio
 
 
@@ -43,18 +44,37 @@ def recordings(tmp_path):
 
 
 def test_recordings_and_cuts_come_with_their_times(recordings):
-    given = list(input_rows([recordings / "a.wav", recordings / "test.jsonl"]))
-    whole, cut = (recognize_row(Counted(), row, audio) for row, audio in given)
-    assert (whole.id, whole.text, whole.duration, whole.sample_rate) == ("a", "all", 1.0, 8000)
+    given = read_cuts([recordings / "a.wav", recordings / "test.jsonl"])
+    whole, cut = (recognize_row(Counted(), row, audio_path(manifest, row)) for row, manifest in given)
+    assert (whole.id, whole.text, whole.duration, whole.sample_rate) == ("a", "0-16000", 1.0, 8000)
     assert (cut.id, cut.text, cut.duration, cut.speaker) == ("cut", "8000-12000", 0.25, "x")
     assert all((row.custom or {})["compute_seconds"] >= 0 for row in (whole, cut))
 
 
-def test_two_of_one_id_are_refused(recordings):
+def test_two_of_one_id_and_an_input_to_replace_are_refused_before_the_recogniser(recordings, capsys):
     (recordings / "sub").mkdir()
-    (recordings / "sub" / "a.wav").write_bytes((recordings / "a.wav").read_bytes())
-    with pytest.raises(UserError, match="duplicate id a, also of"):
-        list(input_rows([recordings / "a.wav", recordings / "sub" / "a.wav"]))
+    twin = recordings / "sub" / "a.wav"
+    twin.write_bytes((recordings / "a.wav").read_bytes())
+    before = (recordings / "test.jsonl").read_bytes()
+    for given, out, message in (
+        ((recordings / "a.wav", twin), "x.jsonl", "duplicate id 'a', as in"),
+        ((recordings / "test.jsonl",), "test.jsonl", "is an input, and would be replaced"),
+    ):
+        command = ["transcribe", *map(str, given), "--recognizer", "words:none", "--out", str(recordings / out)]
+        assert call(command) == 2
+        assert message in capsys.readouterr().err
+    assert (recordings / "test.jsonl").read_bytes() == before
+
+
+def test_a_row_names_the_channel_that_was_heard(recordings, capsys):
+    soundfile.write(recordings / "talk.wav", np.zeros((16000, 2)), 16000)
+    (recordings / "w.ctm").write_text("talk A 0.1 0.2 left\ntalk B 0.4 0.1 right\n")
+    out = recordings / "new" / "hyp.jsonl"
+    words = f"words:{recordings / 'w.ctm'}"
+    assert call(["transcribe", str(recordings / "talk.wav"), "--recognizer", words, "--out", str(out)]) == 0
+    rows = [(row.id, row.channel, row.text, row.audio_filepath) for row in read_manifest(out)]
+    assert rows == [("talk-channel1", 0, "left", "../talk.wav"), ("talk-channel2", 1, "right", "../talk.wav")]
+    assert "2 texts" in capsys.readouterr().out
 
 
 def test_the_manifest_that_is_written_is_what_score_takes(recordings, capsys, tmp_path):
@@ -75,7 +95,7 @@ def test_the_manifest_that_is_written_is_what_score_takes(recordings, capsys, tm
     )
     shown = capsys.readouterr()
     assert code == 2
-    assert "left out bad" in shown.err
+    assert "bad.wav: " in shown.err
     assert "the file name is not UTF-8" in shown.err
     assert "1 texts" in shown.out
     (row,) = read_manifest(out)

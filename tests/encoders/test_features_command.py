@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
 from speechkit.cli.main import app, call
@@ -181,3 +182,17 @@ def test_what_is_wrong_is_said_before_an_encoder_is_loaded(manifest, tmp_path, m
     assert not (tmp_path / "store").exists()
     with pytest.raises(UserError, match=r"twice\.jsonl:.*duplicate id 'u1'"):
         run_recipe(recipe, tmp_path / "exp", overrides=[f"manifest={twice}"], quiet=True, device="cpu")
+
+
+def test_every_channel_of_a_recording_is_an_item_counted_from_one(tmp_path):
+    sound = 0.1 * np.random.default_rng(0).standard_normal((24_000, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "talk.wav", sound, 16_000)
+    for channel in (0, 1):
+        soundfile.write(tmp_path / f"only{channel}.wav", sound[:, channel], 16_000)
+    inputs = [str(tmp_path / name) for name in ("talk.wav", "only0.wav", "only1.wav")]
+    result = CliRunner().invoke(app, ["features", *inputs, "--encoder", "mfcc", "--out", str(tmp_path / "store")])
+    assert result.exit_code == 0, result.output
+    store = FeatureStore(tmp_path / "store")
+    assert store.ids() == ["talk-channel1", "talk-channel2", "only0", "only1"]
+    for channel in (0, 1):
+        np.testing.assert_array_equal(store[f"talk-channel{channel + 1}"], store[f"only{channel}"])

@@ -93,7 +93,7 @@ def test_channels_of_a_recording_are_cut_one_by_one(tmp_path):
     soundfile.write(tmp_path / "talk.wav", stereo, 16_000)
     syllables(tmp_path / "talk.wav", "--segmenter", "envelope", "--out", tmp_path / "out")
     rows = list(read_manifest(tmp_path / "out" / "syllables.jsonl"))
-    assert [(row.id, row.channel) for row in rows] == [("talk-channel0", 0), ("talk-channel1", 1)]
+    assert [(row.id, row.channel) for row in rows] == [("talk-channel1", 0), ("talk-channel2", 1)]
 
 
 def labelled(path, rows, shift=0.0, symbols=("a", "b")):
@@ -192,7 +192,7 @@ def test_a_manifest_without_rows_and_thresholds_that_nothing_takes_are_refused(t
     write_manifest(tmp_path / "empty.jsonl", [])
     arguments = ["syllables", str(tmp_path / "empty.jsonl"), "--segmenter", "envelope", "--out", str(tmp_path / "out")]
     assert call(arguments) == 2
-    assert "has no rows" in capsys.readouterr().err
+    assert "holds no recordings" in capsys.readouterr().err
     assert call([*arguments, "--thresholds", str(tmp_path / "t.json")]) == 2
     assert "the segmenter envelope has none" in capsys.readouterr().err
 

@@ -104,7 +104,7 @@ def test_recordings_become_rows_and_bad_ones_are_named(corpus, tmp_path, capsys)
     for arguments, sentence in (
         ((files[2], files[2]), "duplicate id"),
         ((str(tmp_path / "gone.wav"),), "no such file"),
-        ((str(tmp_path / "u.jsonl"),), "write the units to another file"),
+        ((str(tmp_path / "u.jsonl"),), "is an input, and would be replaced"),
     ):
         assert encode(corpus, tmp_path / "u.jsonl", *arguments) == 2
         assert sentence in capsys.readouterr().err

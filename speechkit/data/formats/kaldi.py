@@ -21,6 +21,7 @@ import msgspec
 from speechkit.data.formats.identity import AbsoluteAudio, relative_audio, utterance_from_seconds
 from speechkit.data.formats.kaldi_commands import audio_of_command
 from speechkit.data.formats.losses import Losses, Written
+from speechkit.data.recordings import channel_id
 from speechkit.data.records import Utterance, seconds
 from speechkit.errors import AudioError, ManifestError
 from speechkit.io.atomic import atomic_path
@@ -59,7 +60,7 @@ def write_kaldi(records: Iterable[Utterance], path: Path, folder: Path) -> Writt
         if named.setdefault(recording, audio) != audio:  # files of the same name in two folders
             recording = safe_id(audio)
         if record.channel:
-            recording = f"{recording}-channel{record.channel}"
+            recording = channel_id(recording, record.channel)
         if recording not in listed:
             listed.add(recording)
             tables["wav.scp"].add(f"{recording} {_command(audio, record)}")

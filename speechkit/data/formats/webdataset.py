@@ -26,10 +26,12 @@ from speechkit.io.audio import audio_info
 from speechkit.io.paths import safe_id
 
 SHARD_CUTS = 1000
-MAX_MEMBER_BYTES = 1 << 30
-"""Upper limit of a file in a shard."""
+MAX_CUT_BYTES = 1 << 30
+"""Upper limit of the files of a cut, unpacked."""
 AUDIO = ("flac", "wav", "mp3", "ogg", "opus", "m4a")
 TEXT = ("txt", "transcript")
+NAMES = ("id", "text", "speaker", "lang")
+"""Fields that other tools may write as numbers."""
 
 
 def write_webdataset(records: Iterable[Utterance], path: Path, folder: Path) -> Written:
@@ -109,23 +111,25 @@ def read_webdataset(path: Path, folder: Path) -> Iterator[Utterance]:
 
 def _cuts(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Name of each cut and its files by suffix; the files of a cut are adjacent."""
-    current, files = "", dict[str, bytes]()
+    current, files, size = "", dict[str, bytes](), 0
     with tarfile.open(shard) as archive:
         for member in archive:
             if not member.isfile():
                 continue
-            if member.size > MAX_MEMBER_BYTES:
-                raise ManifestError(
-                    f"{shard}: {member.name} has {member.size} bytes, more than {MAX_MEMBER_BYTES}; split it"
-                )
             dot = member.name.find(".", member.name.rfind("/") + 1)
             if dot < 0:
                 continue
             key, suffix = member.name[:dot], member.name[dot + 1 :].lower()
             if key != current and files:
                 yield current, files
-                files = {}
+                files, size = {}, 0
             current = key
+            if suffix not in (*AUDIO, *TEXT, "json"):
+                files.setdefault(suffix, b"")  # pictures, arrays: not read
+                continue
+            size += member.size
+            if size > MAX_CUT_BYTES:
+                raise ManifestError(f"{shard}: {key} has more than {MAX_CUT_BYTES} bytes; split it")
             content = archive.extractfile(member)
             files[suffix] = content.read() if content is not None else b""
     if files:
@@ -137,6 +141,7 @@ def _utterance(key: str, files: dict[str, bytes], location: str, folder: Path, n
     if suffix is None:
         raise ManifestError(f"{location} has no audio ({', '.join(AUDIO)}); leave it out")
     row: dict[str, Any] = msgspec.json.decode(files["json"], type=dict[str, Any]) if "json" in files else {}
+    row |= {name: str(row[name]) for name in NAMES if isinstance(row.get(name), int | float)}
     text = next((files[name].decode("utf-8") for name in TEXT if name in files), None)
     identifier = row.pop("id", None) or safe_id(key)
     audio = Path("audio") / names.give(identifier, f".{suffix}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from speechkit.errors import DocumentError
-from speechkit.mining.documents.extracted import DocumentLimits, Extracted
+from speechkit.mining.documents.extracted import DocumentLimits, Extracted, visible
 from speechkit.mining.documents.paragraphs import PlacedLine, Words, group_lines
 from speechkit.mining.documents.running_lines import remove_running_lines
 from speechkit.mining.records import Document, Page, Sentence
@@ -80,6 +80,7 @@ def _join(paragraphs: Sequence[Sequence[PlacedLine]]) -> tuple[str, list[tuple[i
             text, joint = line.text, ""
             if index + 1 < len(paragraph):
                 text, joint = words.joint(text, paragraph[index + 1].text)
+            text = visible(text)
             pieces += (text, joint)
             length += len(text) + len(joint)
     return "".join(pieces), starts

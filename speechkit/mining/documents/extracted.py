@@ -11,6 +11,9 @@ from speechkit.mining.records import Removed
 
 _UNPRINTABLE = re.compile(r"[\x01-\x08\x0e-\x1b\x1f\x7f\ufeff\ufffe\uffff]")
 _SEPARATORS = dict.fromkeys(map(ord, "\x00\x0b\x1c\x1d\x1e\x85\u2028"), " ")  # Word's line break is a vertical tab
+_INVISIBLE = dict.fromkeys([
+    0xAD, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x2065), *range(0x2066, 0x206A), 0xFEFF,
+])  # fmt: skip
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -72,3 +75,8 @@ def printable(text: str) -> str:
     Unpaired surrogates become the replacement character.
     """
     return _SURROGATE.sub("\ufffd", _UNPRINTABLE.sub("", text.translate(_SEPARATORS)))
+
+
+def visible(text: str) -> str:
+    """The text without soft hyphens, zero-width spaces and marks of direction; joiners of Indic words stay."""
+    return text.translate(_INVISIBLE)

@@ -19,7 +19,8 @@ KINDS = {
     ".html": "html", ".htm": "html", ".xhtml": "html",
     ".docx": "docx",
     ".epub": "epub",
-    ".txt": "text", ".text": "text", ".md": "text",
+    ".txt": "text", ".text": "text",
+    ".md": "markdown",
     ".srt": "subtitles", ".vtt": "subtitles",
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Text of HTML, DOCX and EPUB, whose paragraphs are explicit. Nothing is fetched and no entity is expanded."""
+"""Text of HTML, Markdown, DOCX and EPUB, with explicit paragraphs. Nothing is fetched and no entity is expanded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from speechkit.errors import DocumentError
 from speechkit.mining.documents.extracted import DocumentLimits, Extracted, Paragraph, printable
-from speechkit.mining.documents.plain_text import decode
+from speechkit.mining.documents.plain_text import decode, read_encoded
 from speechkit.mining.records import Removed
 
 _BLOCK_TAGS = """
@@ -29,6 +29,10 @@ _NAVIGATION = {"nav": "navigation", "menu": "navigation", "aside": "navigation",
 _CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)|<\?xml[^>]{0,100}?encoding=[\"']([\w.:-]+)", re.I
 )
+_COMMENT = re.compile(rb"<!--.*?(?:-->|$)", re.S)
+_FRONT_MATTER = re.compile(r"\A---\n.*?\n(?:---|\.\.\.)\n", re.S)
+_NOTE_MARK = re.compile(r"(?:\[[^\[\]]{1,40}\][\s,]*)+|\(?\d{1,3}\)?|[a-z]|[*†‡§¶]{1,3}")
+_LONGEST_MARK = 60
 _WORD = (
     "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}",
     "{http://purl.oclc.org/ooxml/wordprocessingml/main}",  # Strict Open XML
@@ -43,13 +47,34 @@ def read_html(path: Path, limits: DocumentLimits) -> Extracted:
         DocumentError: if it cannot be parsed at all.
     """
     extracted = Extracted("html")
-    data = path.read_bytes()
-    declared = _CHARSET.search(data[:4096])
-    encoding = (declared[1] or declared[2]).decode("ascii") if declared else None
-    text, warnings = decode(data, encoding)
+    text, warnings = _decode_markup(read_encoded(path))
     extracted.warnings += warnings
     _add_html(extracted, text, 1, path)
     return extracted
+
+
+def read_markdown(path: Path) -> Extracted:
+    """The paragraphs of a Markdown text (CommonMark with tables), without front matter and blocks of code.
+
+    Raises:
+        DocumentError: if it cannot be parsed at all.
+    """
+    from markdown_it import MarkdownIt
+
+    text, warnings = decode(read_encoded(path))
+    text = _FRONT_MATTER.sub("", printable(text.replace("\r\n", "\n").replace("\r", "\n")))
+    parser = MarkdownIt("commonmark").enable("table")
+    for code in ("fence", "code_block"):
+        parser.add_render_rule(code, lambda *_: "")
+    extracted = Extracted("markdown", warnings=warnings)
+    _add_html(extracted, parser.render(text), 1, path)
+    return extracted
+
+
+def _decode_markup(data: bytes) -> tuple[str, list[str]]:
+    """`decode` by the character set that the markup declares."""
+    declared = _CHARSET.search(_COMMENT.sub(b"", data[:4096]))
+    return decode(data, (declared[1] or declared[2]).decode("ascii") if declared else None)
 
 
 def _add_html(extracted: Extracted, text: str, page: int, where: Path) -> None:
@@ -89,6 +114,11 @@ def _html_blocks(root: Any) -> Iterator[tuple[str, str]]:
 
     pending: list[str] = []
     removing: list[str] = []
+    verbatim = 0  # depth of <pre>, in which an empty line separates paragraphs
+
+    def add(text: str | None) -> None:
+        if text:
+            pending.append(text if verbatim else re.sub(r"\s+", " ", text))
 
     def flush() -> Iterator[tuple[str, str]]:
         text = "".join(pending)
@@ -103,7 +133,8 @@ def _html_blocks(root: Any) -> Iterator[tuple[str, str]]:
     for event, element in walk:
         tag = element.tag if isinstance(element.tag, str) else ""
         if event == "start":
-            if tag in _UNSPOKEN or element.get("hidden") is not None or element.get("aria-hidden") == "true":
+            unseen = element.get("hidden") is not None or element.get("aria-hidden") == "true"
+            if tag in _UNSPOKEN or unseen or _is_note_mark(element, tag, pending[-1][-1:] if pending else ""):
                 walk.skip_subtree()
                 skipped = element
                 continue
@@ -113,22 +144,40 @@ def _html_blocks(root: Any) -> Iterator[tuple[str, str]]:
                 removing.append(_NAVIGATION[tag])
             if tag in ("td", "th"):
                 pending.append(" ")
-            pending.append(_inline(element.text, element))
+            verbatim += tag == "pre"
+            add(element.text)
             continue
         if event == "end" and element is not skipped:
+            verbatim -= tag == "pre"
             if tag == "br":
                 pending.append("\n")
             if tag in _BLOCKS or tag in _NAVIGATION:
                 yield from flush()
             if tag in _NAVIGATION:
                 removing.pop()
-        pending.append(_inline(element.tail, element))
+        add(element.tail)
     yield from flush()
 
 
-def _inline(text: str | None, element: Any) -> str:
-    """Text with line ends as spaces: in HTML only blocks separate paragraphs."""
-    return re.sub(r"\s+", " ", text) if text else ""
+def _is_note_mark(element: Any, tag: str, before: str) -> bool:
+    """Whether an element is the number of a note, which nobody reads aloud, and no power or unit (``m<sup>2</sup>``).
+
+    It is if it says so (EPUB), or is raised and in brackets, a link, or after a mark ``before`` that ends a sentence.
+    """
+    if tag == "a" and (element.get("epub:type") == "noteref" or element.get("role") == "doc-noteref"):
+        return True
+    if tag != "sup":
+        return False
+    text = ""
+    for part in element.itertext():
+        text += part
+        if len(text) > _LONGEST_MARK:
+            return False
+    text, parent = text.strip(), element.getparent()
+    if not _NOTE_MARK.fullmatch(text):
+        return False
+    linked = element.find(".//a") is not None or (parent is not None and parent.tag == "a")
+    return text[0] == "[" or linked or (bool(before) and before in '.,;:!?"”’»)')
 
 
 def _parse_xml(data: bytes, where: str) -> Any:
@@ -221,7 +270,8 @@ def _word_paragraphs(root: Any) -> Iterator[str]:
     for event, element in walk:
         name = element.tag.removeprefix(_WORD[0]).removeprefix(_WORD[1])
         if event == "start":
-            if element.tag == _FALLBACK or name in ("del", "moveFrom", "instrText", "delText"):
+            unread = name in ("del", "moveFrom", "instrText", "delText", "rt")  # rt: how ruby text is pronounced
+            if element.tag == _FALLBACK or unread or (name == "r" and _is_hidden(element)):
                 walk.skip_subtree()
             elif name == "p":
                 open_paragraphs.append([])
@@ -236,6 +286,13 @@ def _word_paragraphs(root: Any) -> Iterator[str]:
             text = " ".join(printable("".join(open_paragraphs.pop())).split())
             if text:
                 yield text
+
+
+def _is_hidden(run: Any) -> bool:
+    """Whether a run of a Word paragraph is formatted as hidden text."""
+    found = [vanish for space in _WORD for vanish in run.findall(f"{space}rPr/{space}vanish")]
+    values = {value for vanish in found for name, value in vanish.items() if name.endswith("}val")}
+    return bool(found) and not values & {"0", "false", "off"}
 
 
 def read_epub(path: Path, limits: DocumentLimits) -> Extracted:
@@ -270,8 +327,7 @@ def read_epub(path: Path, limits: DocumentLimits) -> Extracted:
                 extracted.warnings.append(f"the chapter {name!r} is missing from the book")
                 continue
             data = package.read(name)
-            declared = _CHARSET.search(data[:4096])
-            text, warnings = decode(data, (declared[1] or declared[2]).decode("ascii") if declared else None)
+            text, warnings = _decode_markup(data)
             extracted.warnings += warnings
             chapter += 1
             _add_html(extracted, text, chapter, path)

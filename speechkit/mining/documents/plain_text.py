@@ -8,6 +8,7 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+from speechkit.errors import DocumentError
 from speechkit.mining.documents.extracted import Extracted, Line, Paragraph, PrintedPage, printable
 
 _BYTE_ORDER_MARKS = (
@@ -25,14 +26,20 @@ _LONG_REFERENCE = re.compile(r"&#(?:\d{8,}|[xX][0-9a-fA-F]{7,});?")
 # Labels that mean a larger character set to browsers than to Python.
 _WIDER = {"shift_jis": "cp932", "gbk": "gb18030", "euc-kr": "cp949", "big5": "big5hkscs"}
 SNIFFED_BYTES = 1 << 14
+_OTHER_FORMATS = {
+    b"%PDF-": "a PDF file", b"PK\x03\x04": "a ZIP, DOCX or EPUB file", b"\xd0\xcf\x11\xe0": "an old Office file",
+    b"{\\rtf": "an RTF file", b"\x1f\x8b": "a gzip file", b"\x89PNG": "a picture", b"\xff\xd8\xff": "a picture",
+}  # fmt: skip
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x0e\x0f\x1b\x1c\x1d\x1e\0"))  # no encoding of text has them
 _TAG = re.compile(r"<[^<>]{0,200}>|\{\\[^{}]{0,200}\}")
 
 
 def decode(data: bytes, declared: str | None = None) -> tuple[str, list[str]]:
     """Decode bytes as browsers do; returns the text and what is uncertain about it.
 
-    A byte order mark decides, then the look of UTF-16, then a declared label, then UTF-8; anything else is read
-    as Windows-1252, with a warning. A declaration that could be read byte by byte cannot be UTF-16.
+    A byte order mark decides, then the look of UTF-16, then a declared label, then UTF-8, of which single bytes may be
+    damaged; anything else is read as Windows-1252, with a warning. A declaration that could be read byte by byte cannot
+    be UTF-16.
     """
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
@@ -52,8 +59,29 @@ def decode(data: bytes, declared: str | None = None) -> tuple[str, list[str]]:
     except UnicodeDecodeError:
         if codec and codec != "utf-8":
             return data.decode(codec, "replace"), [f"some bytes are not valid {declared}"]
+        text = data.decode("utf-8", "replace")
+        damaged, others = text.count("\ufffd"), len(text) - len(text.encode("ascii", "ignore"))
+        if 2 * damaged <= others:  # letters of Windows-1252 hardly ever look like UTF-8
+            return text, [f"{damaged} bytes are not valid UTF-8, in which the rest is read"]
         text = data.decode("cp1252", "replace")
         return text, ["the encoding is not UTF-8; read as Windows-1252 (cp1252), so some letters may be wrong"]
+
+
+def read_encoded(path: Path) -> bytes:
+    """The bytes of a file that should hold text.
+
+    Raises:
+        DocumentError: if its first bytes are those of another format, or it is full of control characters.
+    """
+    data = path.read_bytes()
+    kind = next((kind for start, kind in _OTHER_FORMATS.items() if data.startswith(start)), None)
+    if kind is not None:
+        raise DocumentError(f"{path}: is {kind} by its first bytes, and no text; give it the suffix of its format")
+    head = data[:SNIFFED_BYTES]
+    wide = any(map(data.startswith, (mark for mark, _ in _BYTE_ORDER_MARKS))) or _utf_16(data) is not None
+    if (len(head) - len(head.translate(None, _CONTROLS))) * 20 > len(head) and not wide:
+        raise DocumentError(f"{path}: is full of control characters, and no text; check what the file is")
+    return data
 
 
 def browser_codec(label: str) -> str | None:
@@ -97,7 +125,7 @@ def _utf_16(data: bytes) -> str | None:
 
 def read_text(path: Path) -> Extracted:
     """A plain text file: printed pages if it holds form feeds, else paragraphs."""
-    text, warnings = decode(path.read_bytes())
+    text, warnings = decode(read_encoded(path))
     text = printable(text.replace("\r\n", "\n").replace("\r", "\n"))
     extracted = Extracted("text", warnings=warnings)
     pages = text.rstrip("\f\n ").split("\f")
@@ -139,7 +167,7 @@ def read_subtitles(path: Path) -> Extracted:
     A WebVTT cue ends at an empty line, not at one of spaces; what stands outside cues are names, notes and styles. An
     SRT cue ends where the next one begins, with empty lines inside it or not.
     """
-    text, warnings = decode(path.read_bytes())
+    text, warnings = decode(read_encoded(path))
     lines = printable(text.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
     blocks = path.suffix.lower() == ".vtt" or lines[0].startswith("WEBVTT")
     extracted = Extracted("subtitles", warnings=warnings)

@@ -16,7 +16,7 @@ from speechkit.mining.documents.assembly import assemble
 from speechkit.mining.documents.extracted import DocumentLimits, Extracted
 from speechkit.mining.documents.folder import KINDS, document_ids, relative_path
 from speechkit.mining.documents.isolation import parsing_process
-from speechkit.mining.documents.markup import read_docx, read_epub, read_html
+from speechkit.mining.documents.markup import read_docx, read_epub, read_html, read_markdown
 from speechkit.mining.documents.plain_text import read_subtitles, read_text
 from speechkit.mining.documents.printed import Ocr, read_image, read_pdf
 from speechkit.mining.records import Document
@@ -132,6 +132,7 @@ def parse(request: Parsing) -> Document:
     path, bounds = request.file, request.limits
     readers: dict[str, Callable[[], Extracted]] = {
         "html": lambda: read_html(path, bounds),
+        "markdown": lambda: read_markdown(path),
         "docx": lambda: read_docx(path, bounds),
         "epub": lambda: read_epub(path, bounds),
         "text": lambda: read_text(path),

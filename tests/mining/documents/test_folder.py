@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -137,3 +139,19 @@ def test_the_command_writes_records_and_reports_what_it_could_not_read(folder: P
 def test_the_command_refuses_an_empty_folder(tmp_path: Path, capsys) -> None:
     assert call(["documents", str(tmp_path), "--out", str(tmp_path / "d.jsonl")]) == 2
     assert "holds no document" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_utf8_and_an_input_as_output_do_not_harm_a_folder(tmp_path: Path, capsys: Any) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name in (os.fsdecode(b"caf\xe9.txt"), "b.txt"):
+        (docs / name).write_text("The boat came in at five.")
+    out = tmp_path / "out.jsonl"
+    assert call(["documents", str(docs), "--out", str(out), "--json"]) == 0
+    assert [row["path"] for row in json.loads(capsys.readouterr().out)["documents"]] == [
+        f"{docs}/b.txt", f"{docs}/caf\\xe9.txt",
+    ]  # fmt: skip
+    assert [json.loads(line)["path"] for line in out.read_text().splitlines()] == ["b.txt", "caf\\xe9.txt"]
+    assert call(["documents", str(docs), "--out", str(docs / "b.txt")]) == 2
+    assert "b.txt: is an input, and would be replaced" in capsys.readouterr().err
+    assert (docs / "b.txt").read_text() == "The boat came in at five."

@@ -24,8 +24,8 @@ def write(path: Path, content: str | bytes, encoding: str = "utf-8") -> Path:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 def test_text_in_any_unicode_encoding(tmp_path: Path, encoding: str) -> None:
-    document = read_document(write(tmp_path / "a.txt", "Größe zählt.\nयह है।", encoding))
-    assert texts(document) == ["Größe zählt.", "यह है।"]
+    document = read_document(write(tmp_path / "a.txt", "Größe zählt.\nयह है।\nРека течёт к морю.", encoding))
+    assert texts(document) == ["Größe zählt.", "यह है।", "Река течёт к морю."]
     assert document.warnings == []
 
 
@@ -223,3 +223,85 @@ def test_an_oversized_file_and_an_unknown_kind_are_refused(tmp_path: Path) -> No
         read_document(write(tmp_path / "a.xyz", "text"))
     with pytest.raises(DocumentError, match="characters, more than 5"):
         read_document(write(tmp_path / "a.txt", "long enough text"), limits=DocumentLimits(max_characters=5))
+
+
+def test_single_damaged_bytes_do_not_change_how_the_rest_is_read(tmp_path: Path) -> None:
+    german = "Die Bienen fliegen über die Wiese. Äpfel fallen vom Baum.".encode()
+    for name, data in (
+        ("a.txt", german + b" \xff Ende."),
+        ("b.html", b"<meta charset=utf-8><p>" + german + b" \xff Ende."),
+        ("c.srt", b"1\n00:00:01,000 --> 00:00:02,000\n" + german + " ß".encode()[:2]),
+    ):
+        (tmp_path / name).write_bytes(data)
+        document = read_document(tmp_path / name)
+        assert texts(document)[:2] == ["Die Bienen fliegen über die Wiese.", "Äpfel fallen vom Baum."]
+        assert document.warnings == ["1 bytes are not valid UTF-8, in which the rest is read"]
+
+
+def test_a_commented_charset_is_none(tmp_path: Path) -> None:
+    page = '<!-- <meta charset="koi8-r"> --><meta charset="windows-1252"><p>Café au lait.</p>'
+    document = read_document(write(tmp_path / "a.html", page, "cp1252"))
+    assert (document.text, document.warnings) == ("Café au lait.", [])
+
+
+def test_numbers_of_notes_are_not_read_and_powers_are(tmp_path: Path) -> None:
+    page = (
+        "<p>Bees dance.<sup>[1]</sup><sup>[<a href=#>a note</a>]</sup> They fly far<a href=#n><sup>2</sup></a> away, "
+        "over ten m<sup>2</sup>.<sup>3</sup> Then the 4<sup>th</sup> sleeps.</p>"
+    )
+    sentences = ["Bees dance.", "They fly far away, over ten m2.", "Then the 4th sleeps."]
+    assert texts(read_document(write(tmp_path / "a.html", page))) == sentences
+    chapters = {"one": '<p>Bees dance.<a epub:type="noteref" href="#n">1</a> They sleep.</p>'}
+    assert texts(read_document(make_epub(tmp_path / "b.epub", chapters, ["one"]))) == ["Bees dance.", "They sleep."]
+
+
+def test_preformatted_text_keeps_its_paragraphs(tmp_path: Path) -> None:
+    page = "<pre>First line\nand second.\n\n  Third <b>\n\nFourth</b></pre><p>after\n\nit</p>"
+    assert read_document(write(tmp_path / "a.html", page)).text.split("\n\n") == [
+        "First line and second.", "Third", "Fourth", "after it",
+    ]  # fmt: skip
+
+
+def test_invisible_characters_are_no_text(tmp_path: Path) -> None:
+    page = "<p>Soft&shy;ware, zero&#8203;width&lrm; and क्\u200dष stay.</p>"
+    assert read_document(write(tmp_path / "a.html", page)).text == "Software, zerowidth and क्\u200dष stay."
+    cue = "WEBVTT\n\n00:01.000 --> 00:02.000\nEnd&lrm; of&shy;fer\n"
+    assert read_document(write(tmp_path / "a.vtt", cue)).text == "End offer"
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.html", "a.srt", "a.md"])
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"%PDF-1.4\n1 0 obj\n", "a PDF file"), (b"PK\x03\x04\x14\0", "a ZIP"), (rb"{\rtf1 Hello.}", "an RTF file"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "an old Office file"), (bytes(range(1, 9)) * 9, "control characters"),
+    ],
+)  # fmt: skip
+def test_other_formats_under_the_suffix_of_text_are_refused(tmp_path: Path, name: str, data: bytes, kind: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DocumentError, match=f"{name}: is .*{kind}"):
+        read_document(tmp_path / name)
+
+
+def test_markdown_is_read_without_its_marks(tmp_path: Path) -> None:
+    text = (
+        "---\ntitle: x\n---\n# The *sea*\n\nIt **rained** [all day](http://example.com/a_b). \nThen it\nstopped.\n\n"
+        "* One\n* Two\n\n```\ncode\n```\n\n    more code\n\n| A | B |\n|---|---|\n| 1 | 2 |\n\n<b>Raw</b> &amp; `so`.\n"
+    )
+    document = read_document(write(tmp_path / "a.md", text))
+    assert document.text.split("\n\n") == [
+        "The sea", "It rained all day. Then it stopped.", "One", "Two", "A B", "1 2", "Raw & so.",
+    ]  # fmt: skip
+    assert document.kind == "markdown"
+
+
+def test_hidden_words_and_readings_of_a_word_document_are_not_read(tmp_path: Path) -> None:
+    run = "<w:r>{}<w:t>{}</w:t></w:r>"
+    hidden = run.format("<w:rPr><w:vanish/></w:rPr>", "secret ")
+    shown = run.format('<w:rPr><w:vanish w:val="0"/></w:rPr>', "Bees ")
+    reading, base = run.format("", "ha"), run.format("", "葉")
+    ruby = f"<w:r><w:ruby><w:rt>{reading}</w:rt><w:rubyBase>{base}</w:rubyBase></w:ruby></w:r>"
+    body = f"<w:p>{hidden}{shown}{run.format('', 'dance.')}</w:p><w:p>{ruby}</w:p>"
+    with zipfile.ZipFile(tmp_path / "a.docx", "w") as archive:
+        archive.writestr("word/document.xml", f"<w:document {W}><w:body>{body}</w:body></w:document>")
+    assert read_document(tmp_path / "a.docx").text == "Bees dance.\n\n葉"

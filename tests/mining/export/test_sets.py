@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import random
+import tarfile
 from pathlib import Path
 
 import msgspec
@@ -274,6 +275,26 @@ def test_webdataset_shards_are_the_same_bytes_and_become_a_manifest_again(mined:
                 convert(tmp_path / "bad.tar", tmp_path / "bad/manifest.jsonl")
         else:
             assert convert(tmp_path / "bad.tar", tmp_path / "bad/manifest.jsonl").rows == 0
+
+
+def test_shards_of_other_tools_may_hold_numbers_for_names_and_large_files_that_nobody_reads(tmp_path: Path) -> None:
+    write_audio(tmp_path / "a.wav", np.zeros(800, np.float32), 8000)
+    members = {
+        "d/1.wav": (tmp_path / "a.wav").read_bytes(), "d/1.npy": bytes(9000),
+        "d/1.json": b'{"id": 7, "speaker": 19, "text": 1984, "duration": "long", "rating": 3}',
+    }  # fmt: skip
+    with tarfile.open(tmp_path / "s.tar", "w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    convert(tmp_path / "s.tar", tmp_path / "m.jsonl")
+    (row,) = read_manifest(tmp_path / "m.jsonl")
+    assert (row.id, row.speaker, row.text, row.num_samples, row.custom) == ("7", "19", "1984", 800, {"rating": 3})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("speechkit.data.formats.webdataset.MAX_CUT_BYTES", 1700)  # more than either, less than both
+        with pytest.raises(ManifestError, match="d/1 has more than 1700 bytes"):
+            convert(tmp_path / "s.tar", tmp_path / "again" / "m.jsonl")
 
 
 def test_kaldi_files_are_sorted_in_c_order(mined: Path, tmp_path: Path) -> None:
