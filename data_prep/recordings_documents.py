@@ -1,7 +1,7 @@
 """Long recordings and candidate documents: the input of `speechkit mine`.
 
 Layout: audio and documents anywhere below the folder, and optionally ``pairs.tsv`` with a recording and a document per
-line (tab-separated paths below the folder; a header and lines with ``#`` are skipped, as in ``--pairs``). The manifest
+line (paths below the folder; the rules are those of ``--pairs``). The manifest
 has one line per recording, without text; ``custom`` lists its documents, relative to the corpus folder, if there is a
 list. Pairs are never inferred from names: without a list, mining finds them by content. Documents that are not in a
 pair are counted.
@@ -16,10 +16,10 @@ from pathlib import Path
 from speechkit.errors import UserError
 from speechkit.io.paths import inside, safe_id
 from speechkit.mining.documents import is_document
+from speechkit.mining.pairing import pair_lines
 
 from .corpus import Clip, Corpus, Item, LeftOut, Request
 from .folders import files_below, is_audio
-from .tables import read_lines
 
 PAIRS = "pairs.tsv"
 
@@ -67,14 +67,9 @@ def _pairs(source: Path) -> dict[str, list[str]]:
     pairs: defaultdict[str, list[str]] = defaultdict(list)
     if not path.is_file():
         return pairs
-    for number, line in read_lines(path):
-        fields = [f.strip() for f in line.split("\t")]
-        if line.startswith("#") or (not pairs and [f.lower() for f in fields] == ["recording", "document"]):
-            continue
-        if len(fields) != 2 or not all(fields):
-            raise UserError(f"{path}:{number}: is not a recording and a document with a tab between them; fix the line")
+    for number, *fields in pair_lines(path):
         for field, kind in zip(fields, ("recording", "document"), strict=True):
-            if not inside(source, field).is_file() or _kind(Path(field)) != kind:
+            if not inside(source, field).is_file() or _kind(source / field) != kind:
                 raise UserError(f"{path}:{number}: {field} is no {kind} below {source}; fix the path")
         recording, document = (Path(f).as_posix() for f in fields)
         if document not in pairs[recording]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from speechkit.errors import shown
+
 if TYPE_CHECKING:
     from speechkit.mining.alignment.pairwise import Operation
 
@@ -162,7 +164,7 @@ def audio(
         for aligned in placed.sentences
     ]
     missing = placed.not_found
-    result: dict[str, Any] = {"recording": str(recording), "sentences": rows, "not_found": missing}
+    result: dict[str, Any] = {"recording": shown(recording), "sentences": rows, "not_found": missing}
     result["warnings"] = placed.warnings
     if out is not None:
         _write(out, recording, result)
@@ -232,7 +234,7 @@ def _write(out: Path, recording: Path, result: dict[str, Any]) -> None:
     elif out.suffix.lower() == ".ctm":
         from math import exp
 
-        name = "_".join(recording.stem.split()) or "recording"
+        name = "_".join(shown(recording.stem).split()) or "recording"
         lines = (
             f"{name} 1 {start:.3f} {end - start:.3f} {word} {min(1.0, exp(score)):.3f}\n"
             for start, end, word, score in words

@@ -80,7 +80,7 @@ def features(
 
     loaded = load_encoder(encoder, layer=layer, device=device, dtype=compute, compat=compat)  # type: ignore[arg-type]
     if out is None or deviation:
-        return print_facts({str(path): _deviation(loaded, path) for path in inputs}, json)
+        return print_facts({shown(path): _deviation(loaded, path) for path in inputs}, json)
     left_out, done, noted = _write(loaded, inputs, out, dtype)
     print_facts({**_summary(out), "dropped": left_out.reasons, "noted": noted}, json)
     return left_out.end(done)

@@ -50,7 +50,7 @@ def encode(
 
       speechkit units encode units.jsonl --bpe bpe.json --out tokens.jsonl
     """
-    from speechkit.errors import ConfigError, UserError
+    from speechkit.errors import ConfigError, UserError, shown
 
     if not tokenizer and merges is not None:
         given = {
@@ -93,7 +93,7 @@ def encode(
         import msgspec
 
         def cuts() -> Iterator[tuple[Utterance, Path]]:
-            for row, manifest in read_cuts(inputs, lambda path, error: drop(str(path), str(error))):
+            for row, manifest in read_cuts(inputs, lambda path, error: drop(shown(path), str(error))):
                 moved = next(iter(rebase([row], manifest.parent, out.parent)))
                 custom = {**(row.custom or {}), "split": split} if split else row.custom
                 yield msgspec.structs.replace(moved, custom=custom), out

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -51,6 +52,9 @@ MAGIC = (
     b"MPCK",
 )
 """First bytes of files that hold sound."""
+
+
+_ADDRESS = re.compile(r"^(?:\[[^\]]* @ 0x[0-9a-f]+\] )+")
 
 
 def is_recording(path: Path | str) -> bool:
@@ -154,7 +158,8 @@ def run_ffmpeg(path: str, container: str, copy: str) -> None:
         return
     if "matches no streams" in done.stderr:
         raise AudioError(f"{path}: holds no audio stream; check the file")
-    reason = lines[0].replace(f"file:{path}: ", "") if lines else "no message"
+    # Without the addresses in memory that ffmpeg writes: equal runs give equal reports.
+    reason = _ADDRESS.sub("", lines[0].replace(f"file:{path}: ", "")) if lines else "no message"
     if done.returncode == 0:
         raise AudioError(f"{path}: is truncated (ffmpeg: {reason}); download it again")
     if container == UNKNOWN:

@@ -38,7 +38,7 @@ class SampleBytes(msgspec.Struct, frozen=True):
 
 
 def sample_bytes(file: BinaryIO, size: int) -> SampleBytes | None:
-    """Locate the samples in a WAV, RF64, W64, AIFF, AU or SPHERE file of ``size`` bytes; None for other formats."""
+    """Locate the samples in a WAV, RF64, W64, AIFF, AU, SPHERE or CAF file of ``size`` bytes; else None."""
     file.seek(0)
     head = file.read(40)
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
@@ -53,7 +53,24 @@ def sample_bytes(file: BinaryIO, size: int) -> SampleBytes | None:
         return SampleBytes(begin, None if length in STREAMED_LENGTHS else length, order)
     if head[:7] == b"NIST_1A":
         return _sphere(file, head)
+    if head[:4] == b"caff":
+        return _core_audio(file, size)
     return None
+
+
+def wave_starts(file: BinaryIO, size: int) -> list[int]:
+    """First byte of each of several WAV files joined end to end; [0] for a single one, [] for other formats."""
+    starts: list[int] = []
+    begin = 0
+    while begin + 12 <= size:
+        file.seek(begin)
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            break
+        starts.append(begin)
+        length = int.from_bytes(head[4:8], "little")
+        begin += 8 + length + length % 2
+    return starts
 
 
 def samples_follow(file: BinaryIO, samples: SampleBytes, size: int, bytes_per_second: int) -> bool:
@@ -112,6 +129,22 @@ def _aiff(file: BinaryIO, size: int) -> SampleBytes | None:
             offset = int.from_bytes(file.read(4), "big")
             streamed = length in STREAMED_LENGTHS[1:] and length > size - begin
             return SampleBytes(begin + 8 + offset, None if streamed else max(0, length - 8 - offset), endian)
+    return None
+
+
+def _core_audio(file: BinaryIO, size: int) -> SampleBytes | None:
+    offset, endian = 8, "BIG"
+    while offset + 12 <= size:
+        file.seek(offset)
+        name, length = file.read(4), int.from_bytes(file.read(8), "big", signed=True)
+        if name == b"desc":
+            file.seek(offset + 12 + 12)
+            endian = "LITTLE" if int.from_bytes(file.read(4), "big") & 2 else "BIG"
+        elif name == b"data":  # its first four bytes count edits
+            return SampleBytes(offset + 16, None if length < 0 else max(0, length - 4), endian)
+        if length < 0:
+            return None
+        offset += 12 + length
     return None
 
 

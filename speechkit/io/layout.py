@@ -1,14 +1,15 @@
 """Decoding plan and true length of an audio file, from its content rather than its header.
 
-Most files are a single part opened by libsndfile. Concatenated MP3 or chained Ogg streams give several parts. A file
-whose header states too short a length becomes a headerless part. A file that libsndfile cannot read, or cannot seek in,
-is read from a decoded copy.
+Most files are a single part opened by libsndfile. Files joined end to end (MP3, WAV, FLAC) and chained Ogg streams give
+several parts. A file whose header states too short a length becomes a headerless part, or a FLAC stream of unknown
+length. A file that libsndfile cannot read, or cannot seek in, is read from a decoded copy.
 """
 
 from __future__ import annotations
 
 import os
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,8 @@ import numpy as np
 
 from speechkit.errors import AudioError
 from speechkit.io import containers
-from speechkit.io.headers import SampleBytes, sample_bytes, samples_follow
+from speechkit.io.flac_frames import flac_streams
+from speechkit.io.headers import SampleBytes, sample_bytes, samples_follow, wave_starts
 from speechkit.io.mpeg_frames import mpeg_streams
 from speechkit.io.ogg_pages import ogg_links
 from speechkit.io.parts import Header, Part, count_samples, read_blocks, read_header
@@ -26,6 +28,8 @@ WIDTHS = {
     "PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1,
 }  # fmt: skip
 """Bytes of a sample, by libsndfile's name, where all have as many."""
+CHAINED = ("mp3", "ogg")
+"""Containers of which ffmpeg decodes all parts in sequence."""
 SEQUENTIAL = "sequential"
 SEQUENTIAL_SUBTYPES = frozenset({
     "GSM610", "G721_32", "G723_24", "G723_40", "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32", "DWVW_12", "DWVW_16",
@@ -70,6 +74,11 @@ def layout(path: Path | str) -> Layout:
 def _layout(path: str, size: int, changed: int) -> Layout:
     container = containers.sniff(path)
     if container is None:
+        with Path(path).open("rb") as file:
+            starts = wave_starts(file, size)
+        if len(starts) > 1:
+            parts = [Part(path, 0, *span) for span in pairwise([*starts, size])]
+            return _joined(path, parts, "wav", counted=[False] * len(parts))
         try:
             header = read_header(Part(path))
         except AudioError as error:
@@ -82,6 +91,8 @@ def _layout(path: str, size: int, changed: int) -> Layout:
                 return _ogg_layout(path, header)
             if "MPEG" in header.subtype and header.format == "MP3":
                 return _mp3_layout(path, header)
+            if header.format == "FLAC" and (plan := _flac_layout(path, header)) is not None:
+                return plan
             return _plain_layout(path, size, header)
     return _copied(path, container)
 
@@ -155,6 +166,22 @@ def _plain_layout(path: str, size: int, header: Header) -> Layout:
     known = header.states_length and "MPEG" not in header.subtype
     frames = header.frames if known else count_samples(Part(path), header.channels)
     return _whole(path, [Part(path, frames)], header, exact="MPEG" not in header.subtype)
+
+
+def _flac_layout(path: str, header: Header) -> Layout | None:
+    """Layout of a FLAC file of several streams, or of one that is longer than it states; None for all others."""
+    streams = flac_streams(path)
+    if len(streams) > 1:
+        parts = [Part(path, 0, stream.begin, stream.end) for stream in streams]
+        return _joined(path, parts, "flac", counted=[False] * len(parts))
+    if not streams or not 0 < streams[0].stated < (streams[0].last or 0):
+        return None
+    stream = streams[0]
+    part = Part(path, 0, stream.begin + len(stream.head), stream.end, stream.head)
+    frames = count_samples(part, header.channels)
+    if frames <= stream.stated:
+        return None
+    return _whole(path, [msgspec.structs.replace(part, num_samples=frames)], header, exact=True)
 
 
 def _headless(path: str, location: SampleBytes, size: int, header: Header, width: int) -> Layout:
@@ -233,7 +260,13 @@ def _joined(path: str, parts: list[Part], container: str, counted: list[bool]) -
         except AudioError as error:
             raise AudioError(f"{path}: cannot be read from byte {part.begin} on ({error}); cut it there") from error
         first = first or header
+        if "(should be" in header.log:
+            raise AudioError(f"{path}: is truncated: less follows byte {part.begin} than the header there says")
         if (header.sample_rate, header.channels) != (first.sample_rate, first.channels):
+            if container not in CHAINED:
+                raise AudioError(
+                    f"{path}: holds several recordings of different rates or channels; cut it at byte {part.begin}"
+                )
             return _copied(path, container)
         known = header.states_length and not by_decoding
         frames = header.frames if known else count_samples(part, header.channels)

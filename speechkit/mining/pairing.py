@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -161,24 +161,19 @@ def known_names(files: Iterable[tuple[str, str | None]]) -> dict[str, str]:
     return names | {identifier: identifier for identifier, _ in named}
 
 
-def read_pairs(path: Path | str, recordings: Mapping[str, str], documents: Mapping[str, str]) -> list[Pair]:
-    """Pairs from a TSV or CSV list: recording and document in the first two columns, by id or relative path.
+def pair_lines(path: Path | str) -> Iterator[tuple[int, str, str]]:
+    """Line number, recording and document of each line of a TSV or CSV list.
 
-    Args:
-        path: the list; a first line with the words recording and document is a header, ``#`` begins a comment.
-        recordings: id of every name that a recording goes by, as `known_names` gives them.
-        documents: the same for documents.
+    A first line with the words recording and document is a header, ``#`` begins a comment.
 
     Raises:
-        UserError: naming file and line, if a line has one column, or a name is unknown or that of several files.
+        UserError: if it cannot be read, or a line has one column.
     """
-    import difflib
-
     try:
-        lines = Path(path).read_text("utf-8-sig").splitlines()
+        lines = Path(path).read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: the list of pairs cannot be read ({error}); give a UTF-8 TSV or CSV file") from error
-    pairs: dict[tuple[str, str], Pair] = {}
+    is_first = True
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -187,11 +182,31 @@ def read_pairs(path: Path | str, recordings: Mapping[str, str], documents: Mappi
         except csv.Error as error:
             raise UserError(f"{path}:{number}: is not a line of a table ({error}); fix or remove it") from error
         names = [cell.strip() for cell in cells[:2]]
-        if not pairs and [name.lower() for name in names] == ["recording", "document"]:
+        is_header = is_first and [name.lower() for name in names] == ["recording", "document"]
+        is_first = False
+        if is_header:
             continue
-        if len(names) < 2:
+        if len(names) < 2 or not all(names):
             raise UserError(f"{path}:{number}: one column; give a recording and a document, separated by a tab")
-        for name, known, kind in ((names[0], recordings, "recording"), (names[1], documents, "document")):
+        yield number, names[0], names[1]
+
+
+def read_pairs(path: Path | str, recordings: Mapping[str, str], documents: Mapping[str, str]) -> list[Pair]:
+    """Pairs from a TSV or CSV list: recording and document in the first two columns, by id or relative path.
+
+    Args:
+        path: the list, see `pair_lines`.
+        recordings: id of every name that a recording goes by, as `known_names` gives them.
+        documents: the same for documents.
+
+    Raises:
+        UserError: naming file and line, if a line has one column, or a name is unknown or that of several files.
+    """
+    import difflib
+
+    pairs: dict[tuple[str, str], Pair] = {}
+    for number, recording, document in pair_lines(path):
+        for name, known, kind in ((recording, recordings, "recording"), (document, documents, "document")):
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"; did you mean {close[0]}?" if close else "; correct the name or remove the line"
@@ -201,7 +216,7 @@ def read_pairs(path: Path | str, recordings: Mapping[str, str], documents: Mappi
                 raise UserError(
                     f"{path}:{number}: several {kind}s are called {name}; give the path in the folder ({paths})"
                 )
-        key = (recordings[names[0]], documents[names[1]])
+        key = (recordings[recording], documents[document])
         pairs[key] = Pair(key[0], key[1], 1.0, 1.0)
     return list(pairs.values())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from typer.testing import CliRunner
 from speechkit.cli.align import app, side_by_side
 from speechkit.errors import AlignmentError, UserError
 from speechkit.mining.alignment import needleman_wunsch
+from speechkit.mining.known_text import PlacedSentence, PlacedText
+from speechkit.mining.records import WordTime
 
 runner = CliRunner()
 
@@ -94,6 +97,22 @@ def test_unknown_output_format_is_refused_before_any_work(tmp_path):
     result = run("audio", tmp_path / "none.wav", tmp_path / "none.txt", "--out", tmp_path / "x.srt")
     assert isinstance(result.exception, UserError)
     assert ".TextGrid" in str(result.exception)
+
+
+@pytest.mark.parametrize("suffix", ["json", "ctm", "TextGrid"])
+def test_a_recording_whose_name_is_no_utf8_is_written_with_escapes(tmp_path, monkeypatch, suffix):
+    from speechkit.io.audio import write_audio
+
+    recording = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    write_audio(recording, np.zeros(16000, np.float32), 16000)
+    word = WordTime("hi", 0.1, 0.3, -0.1)
+    found = PlacedText([PlacedSentence("a-0", "Hi.", 0.1, 0.3, 1.0, 0.99, None, [word], [])], [], [])
+    monkeypatch.setattr("speechkit.mining.known_text.align_recording", lambda *_, **__: found)
+    out = tmp_path / f"out.{suffix}"
+    result = run("audio", recording, tmp_path / "talk.txt", "--out", out, "--json")
+    assert result.exit_code == 0, result.exception
+    assert json.loads(result.output)["recording"] == f"{tmp_path}/caf\\xe9.wav"
+    assert suffix == "TextGrid" or "caf\\" in out.read_text()
 
 
 def test_recording_with_its_text_becomes_times(shared_data, tmp_path):

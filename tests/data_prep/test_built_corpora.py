@@ -379,7 +379,7 @@ def test_a_list_of_pairs_is_kept_and_what_it_forgets_is_counted(run, programme, 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("audio/bulletin.wav documents/bulletin.html", "is not a recording and a document"),
+        ("audio/bulletin.wav documents/bulletin.html", "one column; give a recording and a document"),
         ("audio/absent.wav\tdocuments/bulletin.html", "is no recording below"),
         ("audio/bulletin.wav\t../secret.txt", "leads out of"),
         ("documents/bulletin.html\taudio/bulletin.wav", "is no recording below"),

@@ -134,7 +134,7 @@ def test_a_wav_whose_length_is_short_is_read_to_its_end(tmp_path, speech, subtyp
 
 
 @pytest.mark.parametrize("stated", [0, 4000])
-@pytest.mark.parametrize("name", ["a.aiff", "a.au", "a.w64", "a.rf64", "a.nist"])
+@pytest.mark.parametrize("name", ["a.aiff", "a.au", "a.w64", "a.rf64", "a.caf", "a.nist"])
 def test_other_headers_that_state_too_little_are_not_believed(tmp_path, speech, name, stated):
     kind = {"a.nist": "NIST"}.get(name, name[2:].upper())
     soundfile.write(tmp_path / name, speech, RATE, format=kind, subtype="PCM_16")
@@ -146,6 +146,8 @@ def test_other_headers_that_state_too_little_are_not_believed(tmp_path, speech, 
         short = patched(content, 8, stated, "big")
     elif name == "a.w64":
         short = patched(content, content.index(b"data") + 16, stated + 24, width=8)
+    elif name == "a.caf":
+        short = patched(content, content.index(b"data") + 4, stated + 4, "big", width=8)
     elif name == "a.rf64":
         short = patched(content, content.index(b"ds64") + 16, stated, width=8)
     else:
@@ -156,6 +158,33 @@ def test_other_headers_that_state_too_little_are_not_believed(tmp_path, speech, 
         short = short[:1024].replace(b"\0", b" ") + short[1024:]
     (tmp_path / f"short-{name}").write_bytes(short)
     np.testing.assert_array_equal(whole(tmp_path / f"short-{name}"), whole(tmp_path / name))
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_flac_is_as_long_as_its_frames_whatever_its_header_says(tmp_path, speech, subtype, channels):
+    soundfile.write(tmp_path / "a.flac", np.stack([speech] * channels, 1), RATE, subtype=subtype)
+    content = (tmp_path / "a.flac").read_bytes()
+    tag = b"ID3\x03\x00\x00\x00\x00\x00\x0a" + bytes(10)
+    for stated, head in ((0, b""), (1, b""), (4096, tag), (len(speech) - 1, b"")):
+        (tmp_path / "b.flac").write_bytes(head + content[:22] + stated.to_bytes(4, "big") + content[26:])
+        np.testing.assert_array_equal(whole(tmp_path / "b.flac"), whole(tmp_path / "a.flac"))
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC"])
+def test_joined_files_are_read_to_the_end_or_refused(tmp_path, speech, kind):
+    soundfile.write(tmp_path / "a", speech, RATE, format=kind)
+    soundfile.write(tmp_path / "b", np.stack([speech, speech], 1), RATE, format=kind)
+    one, two = ((tmp_path / name).read_bytes() for name in "ab")
+    (tmp_path / "joined").write_bytes(one * 3)
+    np.testing.assert_allclose(whole(tmp_path / "joined"), np.tile(whole(tmp_path / "a"), 3), atol=1e-6)
+    for rest, message in (
+        (two, f"different rates or channels; cut it at byte {len(one)}"),
+        (one[:9000], "truncated|dam"),
+    ):
+        (tmp_path / "bad").write_bytes(one + rest)
+        with pytest.raises(AudioError, match=message):
+            read_audio(tmp_path / "bad")
 
 
 @pytest.mark.parametrize("kind", ["WAV", "WAVEX", "AIFF", "AU", "RF64", "W64", "NIST", "CAF", "FLAC", "MP3", "OGG"])
@@ -226,6 +255,16 @@ def test_what_libsndfile_cannot_read_is_read_through_ffmpeg(tmp_path, speech, su
         pytest.skip(f"this ffmpeg writes no {suffix}")
     assert abs(audio_info(path).duration - 2.0) < 0.15
     assert len(whole(path))
+
+
+@needs_ffmpeg
+@needs_ffmpeg
+def test_a_report_of_ffmpeg_holds_no_address(tmp_path, speech):
+    write_audio(tmp_path / "a.wav", speech, RATE)
+    content = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(content[:22] + bytes(2) + content[24:])  # no channels
+    with pytest.raises(AudioError, match=r"is not audio that can be read \([^\[@]+\); convert"):
+        audio_info(tmp_path / "a.wav")
 
 
 @needs_ffmpeg
