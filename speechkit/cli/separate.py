@@ -102,7 +102,5 @@ def summary_of(separated: SeparatedSet) -> str:
     speed = "" if factor is None else f", real-time factor {factor:.3f}"
     left_out = f", {len(separated.failed)} left out" if separated.failed else ""
     left_out += f", {len(separated.skipped)} other files" if separated.skipped else ""
-    return (
-        f"{len(separated.files)} recordings, {separated.audio_seconds:.1f} s{speed}{left_out}; "
-        f"{separated.folder}/tracks.jsonl"
-    )
+    done = f"{len(separated.files)} recording{'s'[: len(separated.files) != 1]}"
+    return f"{done}, {separated.audio_seconds:.1f} s{speed}{left_out}; {separated.folder}/tracks.jsonl"

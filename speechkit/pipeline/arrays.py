@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +98,24 @@ def read_record_arrays(
     Raises:
         UserError: if the reference leaves the folder, or does not exist.
     """
+    opened, key, names = _opened(manifest, reference)
+    return {name: opened.get_tensor(f"{key}/{name}") for name in names if wanted is None or name in wanted}
+
+
+def read_array_blocks(manifest: Path | str, reference: str, name: str, rows: int) -> Iterator[NDArray[Any]]:
+    """One array of a record in blocks of ``rows`` along its first axis, in the memory of a block.
+
+    Arguments and errors are those of `read_record_arrays`; an array of that name must exist.
+    """
+    opened, key, _ = _opened(manifest, reference)
+    array = opened.get_slice(f"{key}/{name}")
+    length = array.get_shape()[0]
+    for begin in range(0, length, rows):
+        yield array[begin : min(begin + rows, length)]  # safetensors refuses an end behind the last row
+
+
+def _opened(manifest: Path | str, reference: str) -> tuple[Any, str, list[str]]:
+    """The shard, the record's key in it, and the names of the record's arrays."""
     file, _, key = reference.partition("#")
     path = inside(Path(manifest).parent, file)
     try:
@@ -107,7 +125,7 @@ def read_record_arrays(
     opened, names = _open(path, status.st_mtime_ns, status.st_size)
     if key not in names:
         raise UserError(f"{path}: has no arrays for {key!r}; the manifest {manifest} is not from the same run")
-    return {name: opened.get_tensor(f"{key}/{name}") for name in names[key] if wanted is None or name in wanted}
+    return opened, key, names[key]
 
 
 @lru_cache(maxsize=8)

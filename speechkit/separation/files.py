@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -18,18 +17,18 @@ from speechkit.data.manifest import write_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, ConfigError, UserError, shown
 from speechkit.io.arrays import Float
-from speechkit.io.atomic import write_error, write_json
+from speechkit.io.atomic import write_json
 from speechkit.io.audio import audio_info, stream_audio, write_blocks
 from speechkit.io.containers import AUDIO_SUFFIXES
 from speechkit.io.hashing import digest_file, digest_obj
 from speechkit.io.paths import refuse_inputs, safe_id
+from speechkit.separation.blocks import separated_blocks
 from speechkit.separation.counting import SpeakerCount
 from speechkit.separation.inputs import named_inputs, skipped_files, track_names
-from speechkit.separation.separate import BLOCK_SECONDS, check_speakers, counted, in_order, stream_tracks, unsure_joins
-from speechkit.separation.streaming import DEFAULT_WINDOWING, SeparationStream, Windowing, WindowSeparator
+from speechkit.separation.separate import BLOCK_SECONDS, check_speakers
+from speechkit.separation.streaming import DEFAULT_WINDOWING, Windowing, WindowSeparator
 from speechkit.separation.voices import Embed, embed_voice
 
-READ_SAMPLES = 1 << 18
 SUMMARY, MANIFEST, RECORD = "separation.json", "tracks.jsonl", "_tracks.json"
 VERSION = 1
 """Increased when the same separator and settings give other tracks."""
@@ -140,48 +139,37 @@ def separate_file(
     stem = name or safe_id(Path(path).stem)
     for file in track_names(stem, separator.speakers, options.audio_format):
         refuse_inputs(folder / file, [path])
-    stream = SeparationStream(
-        separator, info.sample_rate, out_rate=options.out_rate, windowing=options.windowing, embed=embed
-    )
 
     def read_blocks(rate: int | None) -> Iterator[Float]:
         if row is not None:
             return cut_blocks(path, row, sample_rate=rate, seconds=round(BLOCK_SECONDS))
         return stream_audio(path, sample_rate=rate, block_seconds=BLOCK_SECONDS, channel=options.channel)
 
-    with _track_buffer(folder) as buffer:
-        peaks, mixture_peak = np.zeros(separator.speakers), 0.0
-        for tracks in stream_tracks(stream, read_blocks(None)):
-            peaks = np.maximum(peaks, np.abs(tracks).max(1, initial=0.0))
-            _append(buffer, tracks, folder)
-        count = counted(stream, options.speakers)
-        if count.speakers == 1:
-            offset = np.float32(stream.offset)
-            mixture_peak = max(float(np.abs(block - offset).max(initial=0.0)) for block in read_blocks(stream.out_rate))
-        peak = mixture_peak if count.speakers == 1 else float(peaks[count.tracks].max(initial=0.0))
-        gain = 1.0 / peak if peak > 1 else 1.0
+    with separated_blocks(
+        read_blocks,
+        info.sample_rate,
+        separator,
+        speakers=options.speakers,
+        out_rate=options.out_rate,
+        windowing=options.windowing,
+        embed=embed,
+        folder=folder,
+    ) as separated:
+        count = separated.count
         names = track_names(stem, max(1, count.speakers), options.audio_format)
         for number, file in enumerate(names):
-            if count.speakers == 1:
-                blocks = ((block - offset) * np.float32(gain) for block in read_blocks(stream.out_rate))
-            else:
-                track = count.tracks[number] if count.tracks else 0
-                blocks = (
-                    block[:, track] * np.float32(gain if count.tracks else 0.0)
-                    for block in _buffered(buffer, separator.speakers)
-                )
-            write_blocks(folder / file, blocks, stream.out_rate)
+            write_blocks(folder / file, separated.track(number), separated.rate)
     return SeparatedFile(
         name=stem,
         mixture=shown(_relative(Path(path), folder)),
         tracks=names,
-        sample_rate=stream.out_rate,
+        sample_rate=separated.rate,
         num_samples=audio_info(folder / names[0]).num_samples,
         audio_seconds=round(info.duration if row is None else row.duration, 3),
         seconds=round(time.perf_counter() - started, 3),
-        count=in_order(count),
-        gain=gain,
-        notes=_notes(read_blocks(None), count, unsure_joins(stream), gain),
+        count=count,
+        gain=separated.gain,
+        notes=_notes(read_blocks(None), count, separated.unsure_joins, separated.gain),
     )
 
 
@@ -348,29 +336,6 @@ def _read_record(path: Path) -> SeparatedFile | None:
 
 def _tracks_exist(file: SeparatedFile, folder: Path) -> bool:
     return bool(file.tracks) and all(safe_id(track) == track and (folder / track).is_file() for track in file.tracks)
-
-
-def _track_buffer(folder: Path) -> IO[bytes]:
-    """An unnamed temporary file, which disappears with the process however it ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryFile(dir=folder)
-    except OSError as error:
-        raise write_error(folder, error) from error
-
-
-def _append(buffer: IO[bytes], tracks: Float, folder: Path) -> None:
-    try:
-        buffer.write(np.ascontiguousarray(tracks.T).tobytes())
-    except OSError as error:
-        raise write_error(folder, error) from error
-
-
-def _buffered(buffer: IO[bytes], tracks: int) -> Iterator[Float]:
-    """The buffered tracks in blocks (n, N)."""
-    buffer.seek(0)
-    while block := buffer.read(READ_SAMPLES * 4 * tracks):
-        yield np.frombuffer(block, np.float32).reshape(-1, tracks)
 
 
 def _notes(blocks: Iterator[Float], count: SpeakerCount, unsure: int, gain: float) -> list[str]:

@@ -10,7 +10,7 @@ import msgspec
 from speechkit.data.mixtures import FIELD
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError
-from speechkit.io.arrays import from_int16, to_int16
+from speechkit.io.arrays import Float, from_int16
 from speechkit.pipeline import (
     NEUTRAL,
     SHARED,
@@ -26,6 +26,7 @@ from speechkit.pipeline import (
     stage,
 )
 
+BLOCK_SAMPLES = 1 << 20
 DROP_REASONS = ("unreadable_audio", "nobody_speaks")
 
 
@@ -66,6 +67,8 @@ def separation_digest(name: str) -> str:
 class Separate(Worker):
     """Separates each row into a row per track, with 16-bit samples and without the mixture's text and speaker.
 
+    Rows of any length are separated in constant memory; their tracks wait in the system's folder of temporary files.
+
     Audio paths are relative to the input named by `speechkit.encoders.stages.manifest_name`. ``custom.recording`` of a
     track is the id of its mixture, and ``custom.separated`` its track number and the number of speakers.
     """
@@ -95,49 +98,51 @@ class Separate(Worker):
         return [self._tracks(row) for row in batch]
 
     def _tracks(self, row: Utterance) -> list[Value] | Drop:
-        from speechkit.data.audio import read_waveform
+        from speechkit.data.audio import cut_blocks
+        from speechkit.data.manifest import audio_path
         from speechkit.encoders.stages import manifest_name
         from speechkit.io.paths import safe_id
+        from speechkit.separation.blocks import separated_blocks, stored_int16
         from speechkit.separation.files import track_origin
-        from speechkit.separation.separate import separate
+
+        custom = {key: value for key, value in (row.custom or {}).items() if key not in (FIELD, "manifest", "part")}
+        tracks: list[Value] = []
+
+        def read(rate: int | None) -> Iterator[Float]:
+            return cut_blocks(audio_path(self.inputs[manifest_name(row)], row), row, sample_rate=rate)
 
         try:
-            waveform = read_waveform(row, self.inputs[manifest_name(row)], sample_rate=row.sample_rate)
-            separation = separate(
-                waveform,
+            with separated_blocks(
+                read,
                 row.sample_rate,
-                model=self.separator,
+                self.separator,
                 speakers=self.config.speakers,
                 out_rate=self.config.rate,
                 windowing=self.windowing,
-            )
+            ) as separated:
+                for number in range(1, separated.count.speakers + 1):
+                    samples = stored_int16(separated.track(number - 1))
+                    name = f"{row.id}_source{number}"
+                    track = Utterance.from_samples(
+                        id=name,
+                        audio_filepath=f"audio/{safe_id(name)}",
+                        num_samples=len(samples),
+                        sample_rate=separated.rate,
+                        lang=row.lang,
+                        custom={**custom, **track_origin(row.id, row.audio_filepath, number, separated.count)},
+                    )
+                    tracks.append(Value(track, {"waveform": samples}))
         except AudioError as error:
             return Drop("unreadable_audio", str(error))
-        if not separation.count.speakers:
+        if not tracks:
             return Drop("nobody_speaks", f"{row.id}: silent from {row.offset:.2f} s on")
-        custom = {key: value for key, value in (row.custom or {}).items() if key not in (FIELD, "manifest", "part")}
-        tracks = []
-        for number, track in enumerate(separation.tracks[: separation.count.speakers], 1):
-            tracks.append(
-                Value(
-                    Utterance.from_samples(
-                        id=f"{row.id}_source{number}",
-                        audio_filepath=f"audio/{safe_id(f'{row.id}_source{number}')}",
-                        num_samples=len(track),
-                        sample_rate=separation.rate,
-                        lang=row.lang,
-                        custom={**custom, **track_origin(row.id, row.audio_filepath, number, separation.count)},
-                    ),
-                    {"waveform": to_int16(track)},
-                )
-            )
         return tracks
 
 
 def write_tracks(context: Context) -> None:
     """Write every track as a file, and ``tracks.jsonl`` in the order of the mixtures."""
-    from speechkit.io.audio import write_audio
-    from speechkit.pipeline.arrays import read_record_arrays
+    from speechkit.io.audio import write_blocks
+    from speechkit.pipeline.arrays import read_array_blocks
 
     suffix = context.config.audio_format
     folder = context.output("audio")
@@ -145,9 +150,9 @@ def write_tracks(context: Context) -> None:
 
     def rows() -> Iterator[Utterance]:
         for row in context.read("separated"):
-            samples = read_record_arrays(context.inputs["separated"], row.features)["waveform"]
+            blocks = read_array_blocks(context.inputs["separated"], row.features, "waveform", BLOCK_SAMPLES)
             path = f"{row.audio_filepath}.{suffix}"
-            write_audio(folder.parent / path, from_int16(samples), row.sample_rate)
+            write_blocks(folder.parent / path, map(from_int16, blocks), row.sample_rate)
             yield msgspec.structs.replace(row, audio_filepath=path, features=None)
 
     context.write("tracks.jsonl", rows())

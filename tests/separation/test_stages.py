@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from speechkit.data import Utterance, write_manifest
 from speechkit.data.manifest import read_jsonl, read_manifest
 from speechkit.errors import UserError
-from speechkit.io.audio import audio_info, read_audio, write_audio
+from speechkit.io.audio import audio_info, read_audio, write_audio, write_blocks
 from speechkit.pipeline import DropRecord, Recipe, outputs, run_recipe
+from speechkit.separation import stages, voices
 from speechkit.separation.separate import separate
-from speechkit.separation.stages import separation_stages
+from speechkit.separation.stages import Separate, SeparateConfig, separation_stages
+from speechkit.separation.streaming import Windowing
+from tests.separation.oracles import SplitSeparator
 from tests.separation.test_streaming import talkers
 
 RECIPE = Recipe("separated", separation_stages(1))
+SHORT = Windowing(2.0, 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +67,10 @@ def run(manifest, separator, exp, **options):
     return run_recipe(RECIPE, exp, arguments=arguments, quiet=True, device="cpu", **options)
 
 
-def test_tracks_are_linked_to_their_mixtures_and_others_are_dropped_with_reasons(manifest, separator, tmp_path):
+def test_tracks_are_linked_to_their_mixtures_and_others_are_dropped_with_reasons(
+    manifest, separator, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(stages, "BLOCK_SAMPLES", 4000)  # several, and a shorter last one
     assert run(manifest, separator, tmp_path / "exp") == 0
     folder = outputs(RECIPE, tmp_path / "exp", "tracks")
     rows = list(read_manifest(folder / "tracks.jsonl"))
@@ -95,3 +105,23 @@ def test_rows_of_one_id_are_refused_before_any_work(manifest, separator, tmp_pat
     write_manifest(manifest, [row, row])
     with pytest.raises(UserError, match="talk/0"):
         run(manifest, separator, tmp_path / "exp")
+
+
+def test_a_long_row_takes_no_more_memory_than_a_short_one(tmp_path, monkeypatch):
+    frames = np.zeros((1, 2), np.float32)
+    monkeypatch.setattr(voices, "_encoder", lambda: SimpleNamespace(encode=lambda _: frames))
+    worker = Separate(SeparateConfig(speakers=2))
+    worker.inputs, worker.separator, worker.windowing = {"manifest": tmp_path / "m.jsonl"}, SplitSeparator(1000), SHORT
+    noise = np.random.default_rng(0).normal(scale=0.1, size=60_000).astype(np.float32)
+
+    def most(minutes):
+        write_blocks(tmp_path / "a.wav", [noise] * minutes, 1000)
+        row = Utterance.from_samples(id="a", audio_filepath="a.wav", num_samples=minutes * 60_000, sample_rate=1000)
+        tracemalloc.start()
+        ((first, second),) = worker.process([row])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert first.record.num_samples == len(second.arrays["waveform"]) == row.num_samples
+        return peak
+
+    assert most(40) - most(5) < 35 * len(noise) * 4  # not even the recording itself
