@@ -73,8 +73,16 @@ def check_settings(confidence: float, resamples: int, seed: int) -> None:
     Raises:
         UserError: naming the one that is out of range.
     """
+    _check_confidence(confidence)
+    _check_drawing(resamples, seed)
+
+
+def _check_confidence(confidence: float) -> None:
     if not 0 < confidence < 1:
         raise UserError(f"confidence is {confidence}; give a share between 0 and 1, for example 0.95")
+
+
+def _check_drawing(resamples: int, seed: int) -> None:
     if resamples < 1:
         raise UserError(f"resamples is {resamples}; give at least 1")
     if seed < 0:
@@ -92,7 +100,7 @@ def resampled_sums(
     table = np.asarray(counts, np.float64)
     if table.ndim != 2 or not len(table):
         raise UserError(f"a bootstrap needs at least one item; counts of shape {table.shape} were given")
-    check_settings(0.95, resamples, seed)
+    _check_drawing(resamples, seed)
     random = np.random.default_rng(seed)
     repeats = np.ones(len(table), np.int64) if times is None else np.asarray(times, np.int64)
     n = items = int(repeats.sum())
@@ -118,8 +126,7 @@ def _random_groups(table: NDArray[np.float64], random: np.random.Generator) -> N
 
 def percentile_interval(values: NDArray[np.float64], confidence: float, units: int) -> Interval:
     """The middle ``confidence`` of resampled values (resamples,) over ``units`` items."""
-    if not 0 < confidence < 1:
-        raise UserError(f"confidence is {confidence}; give a share between 0 and 1, for example 0.95")
+    _check_confidence(confidence)
     tail = (1 - confidence) / 2
     # No interpolation of order statistics: between infinite rates it would give NaN.
     low, high = np.quantile(values, [tail, 1 - tail], method="nearest")

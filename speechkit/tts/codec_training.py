@@ -12,7 +12,7 @@ from speechkit.nn.mel_spec import MelSpec
 from speechkit.training.objective import Batch, Objective, Turn, mean_losses
 from speechkit.tts.codec import ScalarCodec, SpectralBody
 from speechkit.tts.vocoder.discriminators import Discriminators
-from speechkit.tts.vocoder.objective import BETAS, Spectra, adversary_turn, generator_turn
+from speechkit.tts.vocoder.objective import BETAS, Generated, Spectra, adversary_turn, generator_turn
 from speechkit.tts.vocoder.training_config import DiscriminatorConfig, LossConfig
 
 
@@ -44,6 +44,12 @@ def decoded(network: Any, batch: Batch) -> Tensor:
     """The codec's reconstruction of a batch's waveforms (B, S)."""
     waveforms: Tensor = network.codec(batch["waveforms"])
     return waveforms
+
+
+def decoded_alone(network: Any, batch: Batch) -> Generated:
+    """`decoded`, without a loss of the codec's own."""
+    made = decoded(network, batch)
+    return made, made.new_zeros(()), {}
 
 
 def distance_loss(network: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -79,6 +85,6 @@ def codec_objective(
     if adversary is not None:
         turns = [
             Turn(adversary_turn(losses, decoded), [list(adversary.parameters())], "discriminators", betas=BETAS),
-            Turn(generator_turn(losses, decoded), parameters, "codec", betas=BETAS),
+            Turn(generator_turn(losses, decoded_alone), parameters, "codec", betas=BETAS),
         ]
     return Objective(network, turns, batch, mean_losses(distance_loss, held_out), save=codec.save_pretrained)

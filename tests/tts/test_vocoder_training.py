@@ -16,7 +16,14 @@ from speechkit.nn.mel import MelSpectrogram
 from speechkit.nn.mel_spec import MelSpec
 from speechkit.training import TrainingConfig, train
 from speechkit.tts.vocoder.batches import CropBatches, speaker_chances
-from speechkit.tts.vocoder.config import HifiGanConfig, SpeakerConfig, UnitInput, VocoderConfig, VocosConfig
+from speechkit.tts.vocoder.config import (
+    HarmonicConfig,
+    HifiGanConfig,
+    SpeakerConfig,
+    UnitInput,
+    VocoderConfig,
+    VocosConfig,
+)
 from speechkit.tts.vocoder.discriminators import Discriminators, Judgement, PeriodDiscriminator
 from speechkit.tts.vocoder.features import Moments, StoredFrames, read_input, stored_frames, write_inputs
 from speechkit.tts.vocoder.losses import MelDistance, StftDistance, discriminator_loss, feature_loss, generator_loss
@@ -260,6 +267,21 @@ def test_a_turn_of_discriminators_leaves_the_generator_alone(generator):
     loss, _ = generators.loss(objective.network, batch)
     loss.backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in vocoder.parameters())
+
+
+def test_waveform_and_pitch_have_one_condition():
+    source = msgspec.structs.replace(TINY, harmonics=HarmonicConfig(inner=16, layers=1))
+    speaker = SpeakerConfig(width=8, inner=8, layers=1, dim=4)
+    vocoder = Vocoder(VocoderConfig(generator=source, speaker=speaker, noise=2))
+    objective = adversarial_objective(vocoder, SMALL_DISCRIMINATORS, LossConfig(), batch_of(90, vocoder.config), [])
+    batch = objective.batch(0)
+    batch |= {name: torch.full(batch["frames"].shape[:2], value) for name, value in (("hertz", 90.0), ("voiced", 1.0))}
+    seen = []
+    vocoder.generator.register_forward_pre_hook(lambda _, given: seen.append(given[3]))
+    vocoder.generator.pitch.register_forward_pre_hook(lambda _, given: seen.append(given[2]))
+    objective.turns[1].loss(objective.network, batch)
+    assert len(seen) == 2
+    assert seen[0] is seen[1]
 
 
 def test_a_killed_adversarial_training_resumes_to_the_same_weights(tmp_path):

@@ -31,6 +31,8 @@ from speechkit.tts.vocoder.vocoder import Vocoder
 
 BETAS = (0.8, 0.99)
 """Of AdamW, as in HiFi-GAN."""
+Generated = tuple[Tensor, Tensor, dict[str, float]]
+"""Waveforms (B, S), a loss of the generator's own, and its parts to log."""
 
 
 class Spectra(nn.Module):
@@ -64,12 +66,25 @@ class SpectralNetworks(nn.Module):
         self.vocoder, self.spectra = vocoder, spectra
 
 
-def generated(vocoder: Vocoder, batch: Batch) -> Tensor:
-    """The waveforms (B, S) of a batch, by speakers of its references and with noise of torch's generator.
+def vocoded(network: Any, batch: Batch) -> Tensor:
+    """The waveforms (B, S) of a batch, by speakers of its references and with noise of torch's generator."""
+    vocoder = network.vocoder
+    return _waveforms(vocoder, batch, _condition(vocoder, batch))
 
-    A harmonic source takes the pitch of the recording: pulses at a wrong pitch give no useful gradient.
-    """
-    made: Tensor = vocoder(batch["frames"], None, _condition(vocoder, batch), _pitch(vocoder, batch))
+
+def vocoded_with_pitch(network: Any, batch: Batch) -> Generated:
+    """`vocoded`, and the loss of the pitch predictor of a harmonic source; zero for other vocoders."""
+    vocoder = network.vocoder
+    condition = _condition(vocoder, batch)  # of both: a second one would have other noise
+    made, pitch = _waveforms(vocoder, batch, condition), _pitch(vocoder, batch)
+    if pitch is None:
+        return made, made.new_zeros(()), {}
+    return made, *vocoder.pitch_loss(batch["frames"], condition, pitch)
+
+
+def _waveforms(vocoder: Vocoder, batch: Batch, condition: Tensor | None) -> Tensor:
+    # A harmonic source takes the pitch of the recording: pulses at a wrong pitch give no useful gradient.
+    made: Tensor = vocoder(batch["frames"], None, condition, _pitch(vocoder, batch))
     return made
 
 
@@ -86,26 +101,10 @@ def _condition(vocoder: Vocoder, batch: Batch) -> Tensor | None:
     return vocoder.conditions(speakers, noise)
 
 
-def pitch_loss(network: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-    """Loss of the pitch predictor of a harmonic source; zero for other vocoders."""
-    vocoder = network.vocoder
-    if not vocoder.config.harmonic:
-        return batch["waveforms"].new_zeros(()), {}
-    loss_and_values: tuple[Tensor, dict[str, float]] = vocoder.pitch_loss(
-        batch["frames"], _condition(vocoder, batch), _pitch(vocoder, batch)
-    )
-    return loss_and_values
-
-
-def vocoded(network: Any, batch: Batch) -> Tensor:
-    """The waveforms (B, S) that the networks of a vocoder's training make of a batch."""
-    return generated(network.vocoder, batch)
-
-
 def spectral_loss(network: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
     """Distance of spectra, plus the pitch loss of a harmonic source."""
-    loss, values = network.spectra(vocoded(network, batch), batch["waveforms"])
-    pitch, pitch_values = pitch_loss(network, batch)
+    made, pitch, pitch_values = vocoded_with_pitch(network, batch)
+    loss, values = network.spectra(made, batch["waveforms"])
     return loss + pitch, values | pitch_values
 
 
@@ -132,13 +131,12 @@ def adversary_turn(
 
 def generator_turn(
     config: LossConfig,
-    generate: Callable[[Any, Batch], Tensor] = vocoded,
-    auxiliary: Callable[[Any, Batch], tuple[Tensor, dict[str, float]]] | None = None,
+    generate: Callable[[Any, Batch], Generated] = vocoded_with_pitch,
 ) -> Callable[[Any, Batch], tuple[Tensor, dict[str, float]]]:
-    """The vocoder's loss; ``auxiliary`` is added to it."""
+    """The generator's loss, with its own of ``generate``."""
 
     def loss(network: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        made = generate(network, batch)
+        made, own, own_values = generate(network, batch)
         total, values = network.spectra(made, batch["waveforms"])
         with torch.no_grad():
             recorded = network.discriminators(batch["waveforms"])
@@ -149,10 +147,7 @@ def generator_turn(
             total = total + weight * (config.adversarial * fooled + config.features * features)
             name = "resolution" if real is recorded[1] else "period"
             values |= {f"{name}_fooled": float(fooled.detach()), f"{name}_features": float(features.detach())}
-        if auxiliary is not None:
-            added, added_values = auxiliary(network, batch)
-            total, values = total + added, values | added_values
-        return total, values
+        return total + own, values | own_values
 
     return loss
 
@@ -177,7 +172,7 @@ def adversarial_objective(
     network = AdversarialNetworks(vocoder, Discriminators(discriminators), Spectra(losses, judged_mel(vocoder)))
     turns = [
         Turn(adversary_turn(losses), [list(network.discriminators.parameters())], "discriminators", betas=BETAS),
-        Turn(generator_turn(losses, auxiliary=pitch_loss), [list(vocoder.parameters())], "vocoder", betas=BETAS),
+        Turn(generator_turn(losses), [list(vocoder.parameters())], "vocoder", betas=BETAS),
     ]
     return Objective(network, turns, batch, mean_losses(spectral_loss, judged), save=_saving(vocoder))
 
