@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,11 +19,14 @@ def continue_(
     inputs: Annotated[str, typer.Argument(metavar="IN", help="A recording, or a file of units.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Units, .jsonl; or speech, .wav and other audio.")],
     model: Annotated[str, typer.Option(help="embedded-100, or the folder or hub id of a unit model.")] = "embedded-100",
-    seconds: Annotated[float, typer.Option(min=0.02, help="Longest continuation.")] = 5.0,
+    seconds: Annotated[float, typer.Option(min=0.02, help="Longest continuation; the model may end it earlier.")] = 5.0,
     prompt_seconds: Annotated[
         float | None, typer.Option(min=0.02, help="Length of the prompt; the whole recording if not given.")
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Continuations per prompt.")] = 1,
+    reads: Annotated[
+        int, typer.Option(min=1, help="Times that the model reads the prompt; 2 helps layers of constant memory.")
+    ] = 1,
     codebook: Annotated[
         str, typer.Option(help="Codebook of the model's units, to encode a recording.")
     ] = "embedded-100",
@@ -43,7 +47,7 @@ def continue_(
     """Continue speech, as units with durations, or as audio that begins with the prompt.
 
     Examples:
-      speechkit continue prompt.wav --seconds 5 -o continued.jsonl
+      speechkit continue talk.wav --prompt-seconds 3 --seconds 5 -o continued.jsonl
 
       speechkit continue talk.wav --prompt-seconds 3 --decoder DECODER -o continued.wav
     """
@@ -80,11 +84,18 @@ def continue_(
     config: SamplingConfig = settings(given, SamplingConfig, "speechkit continue --help")
     named = [(row, f"{row.id}-{turn}" if count > 1 else row.id) for row in prompts for turn in range(count)]
     seeds = [item_seed(seed, name) for _, name in named]
-    continuations = continue_units(opened.network, [row for row, _ in named], seconds, config, seeds)
+    continuations = continue_units(opened.network, [row for row, _ in named], seconds, config, seeds, reads)
     rows = [
         UnitSequence(name, continuation.sequence.units, continuation.sequence.durations, continuation.sequence.codebook)
         for (_, name), continuation in zip(named, continuations, strict=True)
     ]
+    for row in rows:
+        if not row.units:
+            print(
+                f"speechkit: {row.id}: the model ends the recording right after the prompt; give --prompt-seconds, so "
+                "that the prompt stops inside a sentence, or another --seed",
+                file=sys.stderr,
+            )
     if sound:
         _say(continuations[0].prompt, rows[0], out, decoder, vocoder, speaker, seed, device_name)
     else:

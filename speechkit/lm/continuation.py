@@ -62,8 +62,12 @@ def continue_units(
     seconds: float,
     config: SamplingConfig,
     seeds: Sequence[int],
+    reads: int = 1,
 ) -> list[Continuation]:
     """Sample a continuation of each prompt, at most ``seconds`` and ``config.max_tokens`` long.
+
+    With ``reads=2`` (JRT-Prompt, Arora et al. 2024, Just read twice) the prompt is repeated before it is continued: a
+    layer with a state of constant size then knows, at its second reading, what the prompt holds.
 
     Args:
         network: see `speechkit.lm.networks`.
@@ -71,32 +75,36 @@ def continue_units(
         seconds: maximum length of each continuation.
         config: sampling settings.
         seeds: one per prompt; a continuation depends on its own seed only.
+        reads: number of times that the network reads the prompt.
 
     Raises:
         UserError: if a prompt has units of another codebook, is empty, or exceeds the network's context.
-        ConfigError: if ``seconds`` is out of range.
+        ConfigError: if ``seconds`` or ``reads`` is out of range.
     """
     from speechkit.lm.decoder import NetworkDecoder
 
     _check_seconds(seconds)
+    if reads < 1:
+        raise ConfigError(f"reads is {reads}; give at least 1")
     vocabulary = network.vocabulary
     rate = vocabulary.units.frames_per_second
     for row in prompts:
         vocabulary.check(row.id, row.units, row.codebook)
-        if len(row.units) + 1 >= network.context:
+        if reads * len(row.units) + 1 >= network.context:
+            again = "" if reads == 1 else f" that are read {reads} times"
             raise UserError(
-                f"{row.id}: the prompt has {len(row.units)} units and the model's context is {network.context}, "
+                f"{row.id}: the prompt has {len(row.units)} units{again} and the model's context is {network.context}, "
                 "boundary included; give a shorter prompt"
             )
     frames = round(seconds * rate)
     # A unit lasts at least one frame; most sequences reach the requested duration much earlier.
     bounded = msgspec.structs.replace(config, max_tokens=min(config.max_tokens, max(1, frames)))
     generators = [np.random.default_rng(seed) for seed in seeds]
-    tokens = [[vocabulary.boundary, *row.units] for row in prompts]
+    tokens = [[vocabulary.boundary, *row.units * reads] for row in prompts]
     samples = sample(NetworkDecoder(network), tokens, bounded, generators)
     continuations = []
-    for row, generated, generator in zip(prompts, samples, generators, strict=True):
-        durations = _durations(network, row, generated.tokens, generator)
+    for row, read, generated, generator in zip(prompts, tokens, samples, generators, strict=True):
+        durations = _durations(network, row, read, generated.tokens, generator)
         cut = _cut(UnitSequence(row.id, generated.tokens, durations, row.codebook), frames)
         complete = generated.ended and len(cut.units) == len(generated.tokens)
         continuations.append(Continuation(row, cut, complete, generated))
@@ -121,7 +129,11 @@ def _check_seconds(seconds: float) -> None:
 
 
 def _durations(
-    network: UnitNetwork, prompt: UnitSequence, units: Sequence[int], generator: np.random.Generator
+    network: UnitNetwork,
+    prompt: UnitSequence,
+    read: Sequence[int],
+    units: Sequence[int],
+    generator: np.random.Generator,
 ) -> list[int]:
     if not units:
         return []
@@ -131,8 +143,8 @@ def _durations(
 
     with torch.inference_mode():
         device = next(network.parameters()).device
-        tokens = torch.tensor([[network.vocabulary.boundary, *prompt.units, *units]], device=device)
-        hidden = network.hidden(tokens)[0, 1 + len(prompt.units) :]
+        tokens = torch.tensor([[*read, *units]], device=device)
+        hidden = network.hidden(tokens)[0, len(read) :]
         return network.duration_head.sample(hidden, generator, before=prompt.durations[-1])
 
 

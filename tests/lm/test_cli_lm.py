@@ -12,9 +12,11 @@ import torch
 from speechkit.cli.main import call
 from speechkit.data.manifest import read_jsonl, write_manifest
 from speechkit.data.records import Utterance
+from speechkit.errors import UserError
 from speechkit.io.audio import audio_info, write_audio
+from speechkit.lm import continuation
 from speechkit.lm.continuation import continue_units, first_seconds
-from speechkit.lm.decoding.sampling import SamplingConfig
+from speechkit.lm.decoding.sampling import Generated, SamplingConfig
 from speechkit.lm.load import open_model
 from speechkit.lm.networks import load_unit_network
 from speechkit.lm.unit_costs import SequenceCost
@@ -173,6 +175,15 @@ def test_continuations_are_as_long_as_asked_for(folder, tmp_path, capsys):
     assert found["prompt_seconds"] == pytest.approx(4 * 0.4)
 
 
+def test_an_empty_continuation_is_explained(folder, tmp_path, capsys, monkeypatch):
+    ended = Generated([], True, 0.0, 1)
+    monkeypatch.setattr(continuation, "sample", lambda _, prompts, *__: [ended] * len(prompts))
+    arguments = ["continue", str(folder / "test.jsonl"), "--model", str(folder / "model"), "--device", "cpu"]
+    assert call([*arguments, "-o", str(tmp_path / "continued.jsonl")]) == 0
+    said = capsys.readouterr().err
+    assert said.count("the model ends the recording right after the prompt; give --prompt-seconds") == 4
+
+
 @pytest.mark.slow
 def test_a_recording_is_continued_as_sound(tmp_path, capsys):
     from speechkit.tts.flow_config import FlowConfig
@@ -277,6 +288,21 @@ def test_a_continuation_does_not_depend_on_its_batch():
     for number, prompt in enumerate(prompts):
         alone = continue_units(network, [prompt], 0.5, config, [number + 1])[0]
         assert alone.sequence == together[number].sequence
+
+
+def test_a_prompt_that_is_read_twice_is_continued_as_one_that_is_said_twice():
+    network = unit_model(duration_bins=6)
+    once = UnitSequence("r", [0, 1, 2], [3, 2, 4], UNITS.digest)
+    twice = UnitSequence("r", once.units * 2, once.durations * 2, UNITS.digest)
+    config = SamplingConfig(max_tokens=12)
+    (found,) = continue_units(network, [once], 0.5, config, [1], reads=2)
+    (wanted,) = continue_units(network, [twice], 0.5, config, [1])
+    assert found.sequence == wanted.sequence
+    assert found.sequence != continue_units(network, [once], 0.5, config, [1])[0].sequence
+    assert found.prompt == once
+    long = UnitSequence("r", [0, 1] * 10, [1] * 20, UNITS.digest)  # of a context of 32
+    with pytest.raises(UserError, match="20 units that are read 2 times and the model's context is 32"):
+        continue_units(network, [long], 0.5, config, [1], reads=2)
 
 
 def test_networks_and_tables_know_whose_units_they_are(folder):
