@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
+    from speechkit.asr.hypothesis import Recognizer
+    from speechkit.metrics.separated_tracks import ReferenceMixture
     from speechkit.metrics.separation_comparison import RecognisedTexts, SeparationScores
     from speechkit.metrics.separation_items import Items
 
@@ -80,7 +82,10 @@ def score_separation(
     chosen, absent = known_measures(asked)
     check_settings(confidence, resamples, seed)
     references, unusable = read_references(reference)
+    if by == "speaker" and (nameless := [each.id for each in references if each.speakers is None]):
+        raise UserError(f"{nameless[0]}: a source has no speaker; give every source one, or resample mixtures")
     systems = {name: read_estimates(path) for name, path in name_systems(estimates).items()}
+    recognizer = None if asr is None else _recognizer(references, asr, lang, device, normalizer)  # before any work
     items = score_items(
         references,
         systems,
@@ -89,7 +94,7 @@ def score_separation(
         left_out=unusable,
         progress=progress_line("mixtures scored"),
     )
-    recognised = None if asr is None else _recognised(items, systems, asr, lang, device, normalizer)
+    recognised = None if recognizer is None else _recognised(items, systems, recognizer, normalizer, tolerance)
     scores = compare_separation(
         items, by=by, groups=group or [], recognised=recognised, confidence=confidence, resamples=resamples, seed=seed
     )
@@ -112,25 +117,33 @@ def score_separation(
 score_separation.__doc__ = EXAMPLES
 
 
-def _recognised(
-    items: Items, systems: dict[str, dict[str, list[str]]], name: str, lang: str, device: str, normalizer: str
-) -> RecognisedTexts:
-    """Recognised texts of all scored mixtures, sources and tracks."""
+def _recognizer(references: list[ReferenceMixture], name: str, lang: str, device: str, normalizer: str) -> Recognizer:
+    """The recogniser of the tracks, after a check of what it is compared with."""
     from speechkit.asr import load_recognizer
-    from speechkit.cli.progress import progress_line
     from speechkit.errors import UserError
-    from speechkit.metrics.separated_tracks import tracks_of
-    from speechkit.metrics.separation_comparison import RecognisedTexts
     from speechkit.text import get_normalizer
 
-    get_normalizer(normalizer)  # refuse an unknown name before any work
-    without = [r.id for r in items.references if r.texts is None]
+    get_normalizer(normalizer)
+    without = [reference.id for reference in references if reference.texts is None]
     if without:
         raise UserError(f"{without[0]}: its sources have no texts; give texts in custom.mixture, or leave --asr out")
-    recognizer = load_recognizer(name, lang=lang, device=device)
+    return load_recognizer(name, lang=lang, device=device)
 
-    def text(path: str, speech: list[tuple[int, int]] | None = None) -> str:
-        return recognizer.recognize(path, speech).text
+
+def _recognised(
+    items: Items, systems: dict[str, dict[str, list[str]]], recognizer: Recognizer, normalizer: str, tolerance: float
+) -> RecognisedTexts:
+    """Recognised texts of all scored mixtures, sources and tracks: of the pieces that were scored."""
+    from speechkit.cli.progress import progress_line
+    from speechkit.io.audio import audio_info
+    from speechkit.metrics.separated_tracks import OpenMixture, tracks_of
+    from speechkit.metrics.separation_comparison import RecognisedTexts
+
+    def text(path: str, begin: int, opened: OpenMixture, channel: int | None = None) -> str:
+        ends = (begin, begin + opened.samples)
+        whole = ends == (0, audio_info(path).num_samples)
+        piece = [(round(ends[0] * 16_000 / opened.sample_rate), round(ends[1] * 16_000 / opened.sample_rate))]
+        return recognizer.recognize(path, None if whole else piece, channel=channel).text
 
     mixtures: dict[str, str] = {}
     sources: dict[str, list[str]] = {}
@@ -138,12 +151,12 @@ def _recognised(
     show = progress_line("mixtures recognised")
     for done, reference in enumerate(items.references):
         row = reference.mixture
-        span = [(round(row.offset * 16_000), round((row.offset + row.duration) * 16_000))]
-        whole = None if not row.offset_samples else span
-        mixtures[reference.id] = text(row.audio_filepath, whole)
-        sources[reference.id] = [text(path, whole) for path in reference.sources]
+        alone = OpenMixture(reference, [], tolerance)
+        mixtures[reference.id] = text(row.audio_filepath, row.offset_samples, alone, row.channel)
+        sources[reference.id] = [text(path, alone.begins[path], alone) for path in reference.sources]
         for system, estimates in systems.items():
-            tracks[system][reference.id] = [text(path) for path in tracks_of(estimates, reference) or []]
+            opened = OpenMixture(reference, tracks_of(estimates, reference) or [], tolerance)
+            tracks[system][reference.id] = [text(path, opened.begins[path], opened) for path in opened.tracks]
         show(done + 1, len(items.references))
     return RecognisedTexts(mixtures, sources, tracks, normalizer)
 

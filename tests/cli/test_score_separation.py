@@ -6,11 +6,13 @@ import csv
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from speechkit.cli.main import call
+from speechkit.data import Utterance, write_manifest
 from speechkit.io.audio import read_audio, write_audio
 
 RATE = 8000
@@ -86,6 +88,7 @@ def test_what_is_left_out_is_listed_and_the_command_ends_with_2(folders, capsys)
         (["ref", "a", "--confidence", "2"], "confidence is 2"),
         (["ref", "a", "--seed", "-1"], "seed is -1"),
         (["ref", "a", "--asr", "embedded"], "have no texts"),
+        (["ref", "a", "--asr", "embedded", "--normalizer", "nope"], "nope"),
         (["empty", "a"], "holds no tracks in a known layout"),
     ],
 )
@@ -102,6 +105,29 @@ def test_a_measure_that_is_not_known(folders, capsys):
     for measures, wrong in (("mos", "mos"), ("none, sdr", "none"), (" , mos", "mos")):
         assert call(["score-separation", str(folders / "ref"), str(folders / "a"), "--measures", measures]) == 2
         assert f"measure '{wrong}' is unknown; choose from sdr, stoi, pesq" in capsys.readouterr().err
+
+
+def test_the_piece_that_is_scored_is_recognised(tmp_path, monkeypatch):
+    noise = 0.1 * np.random.default_rng(0).standard_normal((2, RATE))
+    for name, samples in (("mix", noise.sum(0)), ("s1", noise[0]), ("s2", noise[1, 2000:6000]), ("t1", noise[0])):
+        write_audio(tmp_path / f"{name}.wav", samples, RATE)
+    write_audio(tmp_path / "t2.wav", noise[1, 2000:6000], RATE)
+    for name, sources, texts in (("ref", ["s1.wav", "s2.wav"], ["a", "b"]), ("est", ["t1.wav", "t2.wav"], None)):
+        row = Utterance.from_samples(
+            id="m", audio_filepath="mix.wav", offset_samples=2000, num_samples=4000, sample_rate=RATE,
+            custom={"mixture": {"sources": sources, "texts": texts}},
+        )  # fmt: skip
+        write_manifest(tmp_path / f"{name}.jsonl", [row])
+    pieces = {}
+
+    def recognize(path, speech, channel):
+        pieces[Path(path).stem] = speech
+        return SimpleNamespace(text="a")
+
+    monkeypatch.setattr("speechkit.asr.load_recognizer", lambda *_, **__: SimpleNamespace(recognize=recognize))
+    assert scored(tmp_path / "ref.jsonl", tmp_path / "est.jsonl", "--asr", "embedded") == 0
+    part = [(4000, 12000)]
+    assert pieces == {"mix": part, "s1": part, "s2": None, "t1": part, "t2": None}
 
 
 @pytest.mark.skipif(not AT_HAND.is_dir(), reason="needs libri2mix-8k in SPEECHKIT_DATA")
