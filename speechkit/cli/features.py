@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speechkit.cli.facts import print_facts
-from speechkit.cli.left_out import LeftOut
+from speechkit.cli.left_out import LeftOut, expand_folders
 from speechkit.errors import shown
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ Examples:
 
 
 def features(
-    inputs: Annotated[list[Path] | None, typer.Argument(metavar="MANIFEST|AUDIO...", help="What to encode.")] = None,
+    inputs: Annotated[
+        list[Path] | None, typer.Argument(metavar="MANIFEST|AUDIO|FOLDER...", help="What to encode.")
+    ] = None,
     encoder: Annotated[str, typer.Option(help="Name, hub id or folder.")] = "embedded",
     layer: Annotated[int | None, typer.Option(help="From 0, the input of the first layer; default: the last.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the store.")] = None,
@@ -62,9 +64,10 @@ def features(
         return print_facts(_summary(show), json)
     if not inputs:
         raise ConfigError("nothing to encode; give a manifest or recordings, or --show FOLDER")
+    inputs = expand_folders(inputs)
     for path in inputs:
         if not path.is_file():
-            raise UserError(f"{path}: no such file; give a manifest or recordings")
+            raise UserError(f"{path}: no such file; give a manifest, recordings or folders of them")
     if compute not in ("auto", "float32", "bfloat16"):
         raise ConfigError(f"--compute is {compute!r}; choose auto, float32 or bfloat16")
     if not deviation:

@@ -27,7 +27,8 @@ class LeftOut:
         """Report an item and the reason."""
         item, why = shown(name), shown(reason)
         self.reasons[item] = why
-        about = "" if why.startswith(item) else f"{item}: "
+        named = why.startswith(item) and why[len(item) : len(item) + 1] in (":", ".")  # not "short" in "shorter"
+        about = "" if named else f"{item}: "
         print(f"speechkit: left out {about}{why}", file=sys.stderr)
 
     def one(self, name: Path | str, kind: str = "") -> _Item:
@@ -51,6 +52,30 @@ class LeftOut:
             raise typer.Exit(UserError.exit_code)
         reasons = f"in {where}" if where else "above"
         raise UserError(f"none of {len(self.reasons)} {what} could be processed; the reasons are {reasons}")
+
+
+def expand_folders(inputs: list[Path]) -> list[Path]:
+    """The inputs, with the recordings below it in place of each folder; its other files are named on stderr.
+
+    Raises:
+        UserError: if a folder holds no recordings.
+    """
+    from speechkit.io.folders import find_audio
+
+    paths: list[Path] = []
+    for path in inputs:
+        if not path.is_dir():
+            paths.append(path)
+            continue
+        audio = find_audio(path)
+        for entry in audio.skipped:
+            print(
+                f"speechkit: no recording: {shown(entry.path)} {shown(entry.problem or '')}".rstrip(), file=sys.stderr
+            )
+        if not audio.files:
+            raise UserError(f"{shown(path)}: holds no recordings; give a folder with some, or a manifest")
+        paths += audio.files
+    return paths
 
 
 class _Item:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -123,10 +125,8 @@ def convert(
             raise UserError(f"{path}: no such file; give a recording")
     _require_format(out)
     refuse_inputs(out, (source, to))
-    import numpy as np
-
     from speechkit.encoders.load import load_encoder
-    from speechkit.io.audio import write_audio
+    from speechkit.io.audio import write_blocks
     from speechkit.runtime import choose_device
     from speechkit.tts.conversion import Converter
     from speechkit.tts.vocoder import load_vocoder
@@ -138,17 +138,21 @@ def convert(
     if layer is None and isinstance(taken, EncoderInput) and taken.encoder.layer.isdigit():
         layer = int(taken.encoder.layer)
     converter = Converter(loaded, load_encoder(encoder, layer=layer, device=chosen))
-    begun, first = time.perf_counter(), 0.0
-    pieces: list[Float] = []
-    for piece in converter.convert(source, to, neighbours=neighbours, seed=seed):
-        first = first or time.perf_counter() - begun
-        pieces.append(piece)
-    taken_seconds = time.perf_counter() - begun
-    if not pieces:
+    begun, first, samples = time.perf_counter(), 0.0, 0
+
+    def timed(pieces: Iterator[Float]) -> Iterator[Float]:
+        nonlocal first, samples
+        for piece in pieces:
+            first = first or time.perf_counter() - begun
+            samples += len(piece)
+            yield piece
+
+    pieces = timed(converter.convert(source, to, neighbours=neighbours, seed=seed))
+    beginning = next(pieces, None)
+    if beginning is None:
         raise UserError(f"{source}: is shorter than a frame; give a longer recording")
-    waveform = np.concatenate(pieces)
-    write_audio(out, waveform, converter.rate)
-    _report(_speed_facts(out, len(waveform) / converter.rate, taken_seconds, first), json)
+    write_blocks(out, chain([beginning], pieces), converter.rate)  # as they come: memory does not grow with the length
+    _report(_speed_facts(out, samples / converter.rate, time.perf_counter() - begun, first), json)
 
 
 convert.__doc__ = CONVERT_EXAMPLES
@@ -250,6 +254,7 @@ def _say_list(texts: Path, out: Path, voice: str, speed: float, pause: float, se
     from speechkit.cli.facts import print_facts
     from speechkit.cli.left_out import LeftOut
     from speechkit.data.manifest import read_jsonl, read_manifest
+    from speechkit.pipeline.folder import CURRENT
 
     folder = outputs(recipe, out, "clips")
     rows = list(read_manifest(folder / "manifest.jsonl"))
@@ -258,6 +263,8 @@ def _say_list(texts: Path, out: Path, voice: str, speed: float, pause: float, se
     for drop in read_jsonl(dropped, DropRecord) if dropped.is_file() else ():
         left_out.add(drop.id, f"{drop.reason} {drop.detail}".rstrip())
     seconds = sum(row.duration for row in rows)
-    facts = {"manifest": str(folder / "manifest.jsonl"), "clips": len(rows), "seconds": round(seconds, 2)}
+    current = folder.parent / CURRENT  # stays where it is when the list changes
+    manifest = (current if current.is_dir() else folder) / "manifest.jsonl"
+    facts = {"manifest": str(manifest), "clips": len(rows), "seconds": round(seconds, 2)}
     print_facts({**facts, "left_out": len(left_out.reasons)}, json)
     left_out.end(len(rows))

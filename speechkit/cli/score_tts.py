@@ -21,7 +21,7 @@ duration. All with bootstrap intervals. Finished work is reused.
 
 Examples:
 
-  speechkit score-tts spoken/manifest.jsonl --references test.jsonl --recognizer faster-whisper:base --out scores
+  speechkit score-tts spoken/02-clips/current/manifest.jsonl --references test.jsonl --out scores
 
   speechkit score-tts small=a/manifest.jsonl large=b/manifest.jsonl --references test.jsonl --out scores
 

@@ -11,7 +11,7 @@ import typer
 import typer.core
 
 from speechkit.cli.facts import print_facts
-from speechkit.cli.left_out import LeftOut
+from speechkit.cli.left_out import LeftOut, expand_folders
 from speechkit.cli.unit_speech import say_syllables
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Inputs = Annotated[list[Path], typer.Argument(metavar="MANIFEST|AUDIO...", help="What to cut.")]
+Inputs = Annotated[list[Path], typer.Argument(metavar="MANIFEST|AUDIO|FOLDER...", help="What to cut.")]
 EncoderName = Annotated[str, typer.Option(help="Name, hub id or folder.")]
 Layer = Annotated[int | None, typer.Option(help="From 0, the input of the first layer; default: the last.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
@@ -117,6 +117,7 @@ def segment(
 
     if out is None:
         raise ConfigError("--out is not given; name the folder of the result")
+    inputs = expand_folders(inputs)
     refuse_inputs(out / "syllables.jsonl", inputs)
     given = {"norm": norm, "merge": merge, "penalty": penalty, "prominence": prominence}
     chosen = {setting: value for setting, value in given.items() if value is not None}
@@ -248,6 +249,7 @@ def thresholds(
 
     if out is None:
         raise ConfigError("--out is not given; name the JSON file to write")
+    inputs = expand_folders(inputs)
     estimates = thresholds_from_recordings(load_encoder(encoder, layer=layer, device=device), inputs, rate or None)
     estimates.save(out)
     shown = {key: value for key, value in msgspec.to_builtins(estimates).items() if key not in ("origin", "encoder")}

@@ -36,7 +36,9 @@ def bpe(
     curve = learnt.compression()
     shown = {len(curve) - 1} | {round(share * (len(curve) - 1)) for share in (0, 0.1, 0.25, 0.5, 0.75)}
     points = {str(curve[index][0]): round(curve[index][1], 3) for index in sorted(shown)}
-    print_values({"tokens": learnt.num_tokens, "units for each token": points} if json else points, json)
+    if not json:
+        return print_values({f"{tokens} tokens": f"{units:.3f} units each" for tokens, units in points.items()}, json)
+    return print_values({"tokens": learnt.num_tokens, "units for each token": points}, json)
 
 
 def decode(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speechkit.cli.facts import print_facts
+from speechkit.cli.left_out import LeftOut, expand_folders
 from speechkit.cli.units_files import Json
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ WAYS = ("manifest", "slamkit", "slamkit-tokens", "textless", "fairseq", "parquet
 
 def encode(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="AUDIO|MANIFEST|UNITS...", help="Speech, or units for --bpe.")
+        list[Path], typer.Argument(metavar="AUDIO|FOLDER|MANIFEST|UNITS...", help="Speech, or units for --bpe.")
     ],
     out: Annotated[Path, typer.Option(help="Manifest with units, .jsonl; or tokens.")],
     tokenizer: Annotated[
@@ -50,7 +50,7 @@ def encode(
 
       speechkit units encode units.jsonl --bpe bpe.json --out tokens.jsonl
     """
-    from speechkit.errors import ConfigError, UserError, shown
+    from speechkit.errors import ConfigError, UserError
 
     if not tokenizer and merges is not None:
         given = {
@@ -68,9 +68,10 @@ def encode(
     from speechkit.units.tokenizer import DEFAULT, load_tokenizer
     from speechkit.units.unit_manifest import encode_rows, write_unit_manifest
 
+    inputs = expand_folders(inputs)
     for path in inputs:
         if not path.is_file():
-            raise UserError(f"{path}: no such file; give a manifest or recordings")
+            raise UserError(f"{path}: no such file; give a manifest, recordings or folders of them")
     refuse_inputs(out, inputs)
     require_unique_ids(inputs)
     loaded = load_tokenizer(
@@ -81,38 +82,32 @@ def encode(
         deduplicate=not every_frame,
         device=device,
     )
-    dropped: dict[str, str] = {}
-
-    def drop(name: str, reason: str) -> None:
-        dropped[name] = reason
-        print(f"speechkit: left out {name}: {reason}", file=sys.stderr)
-
+    left_out = LeftOut()
     totals = {"units": 0, "seconds": 0.0}
 
     def rows() -> Iterator[Utterance]:
         import msgspec
 
         def cuts() -> Iterator[tuple[Utterance, Path]]:
-            for row, manifest in read_cuts(inputs, lambda path, error: drop(shown(path), str(error))):
+            for row, manifest in read_cuts(inputs, lambda path, error: left_out.add(path, str(error))):
                 moved = next(iter(rebase([row], manifest.parent, out.parent)))
                 custom = {**(row.custom or {}), "split": split} if split else row.custom
                 yield msgspec.structs.replace(moved, custom=custom), out
 
-        for row in encode_rows(loaded, cuts(), drop):
+        for row in encode_rows(loaded, cuts(), left_out.add):
             totals["units"] += len(row.units or ())
             totals["seconds"] += row.duration
             yield row
-        if not totals["units"]:
-            raise UserError(
-                f"none of {len(dropped)} recordings could be encoded; give recordings of at least one frame"
-            )
+        if not totals["units"]:  # raised here, so that an earlier manifest stays as it was
+            left_out.end(0)
 
     count = write_unit_manifest(out, rows(), loaded.spec)
     rate = totals["units"] / totals["seconds"]
     print_facts(
-        {"manifest": str(out), "recordings": count, **totals, "units_per_second": rate, "dropped": dropped}, json
+        {"manifest": str(out), "recordings": count, **totals, "units_per_second": rate, "dropped": left_out.reasons},
+        json,
     )
-    return None
+    return left_out.end(count)
 
 
 def _encode_units(paths: list[Path], merges: Path, out: Path) -> None:

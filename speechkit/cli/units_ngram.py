@@ -53,7 +53,7 @@ def ngram(
         "order": order,
         "smoothing": used,
         "n-grams": len(model.entries),
-        "taught by": sum(len(row.units) for row in sequences),
+        "training units": sum(len(row.units) for row in sequences),
     }
     if held_out:
         facts |= msgspec.to_builtins(sequence_bits(model, held_out, named_by.clusters, named_by.frames_per_second))

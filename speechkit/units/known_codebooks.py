@@ -139,16 +139,11 @@ class _Recorded(msgspec.Struct, frozen=True):
     sha256: dict[str, str]
 
 
-def known_quantizer(name: str, folder: str | Path | None, encoder: EncoderSpec) -> Codebook:
-    """Load a published codebook from its file.
-
-    Args:
-        name: a key of `KNOWN`.
-        folder: folder of the file, or the file itself.
-        encoder: spec of the loaded encoder.
+def known_file(name: str, folder: str | Path | None) -> Path:
+    """The file of a published codebook, in a folder or given itself.
 
     Raises:
-        UserError: if the file is missing, its digest or number of units differs, or the encoder does not fit.
+        UserError: if there is none, with the address to download it from.
     """
     known = KNOWN[name]
     if folder is None:
@@ -160,6 +155,21 @@ def known_quantizer(name: str, folder: str | Path | None, encoder: EncoderSpec) 
     path = path / known.file if path.is_dir() else path
     if not path.is_file():
         raise UserError(f"{path}: no such file; download {known.url} and save it under this name")
+    return path
+
+
+def known_quantizer(name: str, folder: str | Path | None, encoder: EncoderSpec) -> Codebook:
+    """Load a published codebook from its file.
+
+    Args:
+        name: a key of `KNOWN`.
+        folder: folder of the file, or the file itself.
+        encoder: spec of the loaded encoder.
+
+    Raises:
+        UserError: if the file is missing, its digest or number of units differs, or the encoder does not fit.
+    """
+    known, path = KNOWN[name], known_file(name, folder)
     if encoder.frame_rate != known.frames_per_second:
         raise UserError(
             f"{name}: needs {known.frames_per_second:g} frames per second, {encoder.model} has "

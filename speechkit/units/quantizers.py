@@ -61,6 +61,8 @@ def open_quantizer(folder: Path | str) -> AnyQuantizer:
         return unpack(str(folder).removeprefix(PREFIX))
     if (folder / CODEBOOK_FILE).is_file():
         return Codebook.load(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give the folder of a quantizer, or embedded-50 to embedded-500")
     if not (folder / QUANTIZER_FILE).is_file():
         raise UserError(f"{folder}: has neither {CODEBOOK_FILE} nor {QUANTIZER_FILE}; give the folder of a quantizer")
     kind = read_spec(folder / QUANTIZER_FILE, _Kind).kind

@@ -23,7 +23,7 @@ from speechkit.io.atomic import write_json
 from speechkit.io.audio import stream_audio
 from speechkit.units.acoustic_bpe import AcousticBpe
 from speechkit.units.codebook import Codebook, read_spec
-from speechkit.units.quantizers import open_quantizer, unit_sets
+from speechkit.units.quantizers import PREFIX, open_quantizer, unit_sets
 from speechkit.units.stacked import StackedQuantizer
 from speechkit.units.syllable_quantizer import SyllableQuantizer
 from speechkit.units.tokenizer_spec import TokenizerSpec
@@ -296,12 +296,13 @@ def load_tokenizer(
         UserError: if there is no such tokenizer, or its parts are incompatible, naming what differs.
     """
     from speechkit.encoders.load import load_encoder
-    from speechkit.units.known_codebooks import KNOWN, known_quantizer
+    from speechkit.units.known_codebooks import KNOWN, known_file, known_quantizer
 
     path = Path(name)
     saved: _Folder | None = None
     if str(name) in KNOWN and not path.is_dir():
         known = KNOWN[str(name)]
+        known_file(str(name), folder)  # is missing more often than the encoder, which may be a download
         loaded = load_encoder(
             str(encoder or known.encoder),
             layer=known.layer,
@@ -323,6 +324,11 @@ def load_tokenizer(
         path = path / QUANTIZER_FOLDER
         bpe = bpe or (Path(name) / MERGES_FILE if saved.spec.bpe else None)
         deduplicate = saved.spec.deduplicated if deduplicate is None else deduplicate
+    if not path.is_dir() and not str(path).startswith(PREFIX):
+        raise UserError(
+            f"{name}: no such folder or name; give the folder of a quantizer, embedded-50 to embedded-500, or one of "
+            f"{', '.join(KNOWN)}"
+        )
     quantizer = open_quantizer(path)
     encoder_spec = tokenizer_spec(str(name), quantizer).encoder
     source = str(encoder or (saved.encoder if saved else _builtin_encoder(encoder_spec, name)))
@@ -332,7 +338,7 @@ def load_tokenizer(
         device=device,
         dtype=dtype,
         compat=bool(encoder_spec.compat),
-        normalization=encoder_spec.normalization if encoder_spec.normalization in ("none", "standardised") else None,  # type: ignore[arg-type]
+        normalization=_normalization(encoder_spec, source),
     )
     merges = None if bpe is None else AcousticBpe.load(bpe)
     return SpeechTokenizer(
@@ -366,6 +372,12 @@ def _layer(spec: EncoderSpec, name: str | Path, source: str) -> int | None:
     if not spec.layer.isdigit():
         raise UserError(f"{name}: uses the layers {spec.layer}; a tokenizer needs a quantizer of a single layer")
     return int(spec.layer)
+
+
+def _normalization(spec: EncoderSpec, source: str) -> Literal["none", "standardised"] | None:
+    if source in ("log-mel", "mfcc"):  # they have one of their own
+        return None
+    return spec.normalization if spec.normalization in ("none", "standardised") else None  # type: ignore[return-value]
 
 
 def _kind(quantizer: Any) -> str:

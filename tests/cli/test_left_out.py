@@ -57,6 +57,27 @@ def test_what_the_next_item_would_meet_too_ends_the_command(error):
         raise error
 
 
+def test_an_item_is_named_even_if_its_reason_begins_like_its_name(capsys):
+    LeftOut().add("short", "shorter than a frame; remove it")
+    LeftOut().add("a.wav", "a.wav: is empty")
+    said = ["speechkit: left out short: shorter than a frame; remove it", "speechkit: left out a.wav: is empty"]
+    assert capsys.readouterr().err.splitlines() == said
+
+
+def test_a_folder_stands_for_its_recordings(three, tmp_path, capsys):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "readme.txt").write_text("no audio\n")
+    shutil.copy(three[0], tmp_path / "notes" / "d.wav")
+    assert call(["syllables", str(tmp_path), "--out", str(tmp_path / "out"), "--json"]) == 2  # b.wav
+    said = capsys.readouterr()
+    assert json.loads(said.out)["items"] == 3
+    assert f"no recording: {tmp_path}/notes/readme.txt" in said.err
+    (tmp_path / "empty").mkdir()
+    for command in ("syllables", "features"):
+        assert call([command, str(tmp_path / "empty"), "--out", str(tmp_path / "none")]) == 2
+        assert "empty: holds no recordings" in capsys.readouterr().err
+
+
 def test_nothing_left_out_is_no_end():
     LeftOut().end(0)
     LeftOut().end(3)

@@ -90,6 +90,15 @@ def test_another_file_rate_or_no_file_is_one_sentence(slow_hubert, downloaded, t
         load_tokenizer("mhubert-25hz/km500", folder=folder, **options)
 
 
+def test_a_missing_file_is_told_before_the_encoder_is_loaded(tmp_path):
+    for folder, sentence in (
+        (None, "is not part of this package; download https"),
+        (tmp_path, "no such file; download"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            load_tokenizer("mhubert-25hz/km500", encoder=tmp_path / "no encoder", folder=folder)
+
+
 def test_a_file_without_a_published_digest_is_remembered_at_its_first_load(slow_hubert, downloaded, monkeypatch):
     folder, _ = downloaded
     monkeypatch.setitem(KNOWN, "unstated", msgspec.structs.replace(KNOWN["mhubert-25hz/km500"], sha256=None))

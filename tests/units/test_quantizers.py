@@ -52,6 +52,8 @@ def test_a_folder_is_opened_as_what_it_holds(kind, tmp_path):
 def test_a_folder_of_nothing_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"has neither codebook\.json nor quantizer\.json"):
         open_quantizer(tmp_path)
+    with pytest.raises(UserError, match="gone: no such folder; give the folder of a quantizer, or embedded-50"):
+        open_quantizer(tmp_path / "gone")
     (tmp_path / "quantizer.json").write_text("[1]")
     with pytest.raises(UserError, match="create it again"):
         open_quantizer(tmp_path)

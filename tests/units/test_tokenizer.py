@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -143,8 +144,12 @@ def test_what_is_no_speech_and_no_units_is_one_sentence(encoder, quantizers, tmp
             tokenizer.decode(units)
     with pytest.raises(UserError, match=r"made with log-mel layer 0, the features come from mfcc|weights is"):
         SpeechTokenizer(load_encoder("log-mel", device="cpu"), quantizers["codebook"], "mine")
+    theirs = msgspec.structs.replace(encoder.spec, model="hubert", layer="9", normalization="standardised")
+    Codebook(quantizers["codebook"].centroids, theirs).save(tmp_path / "theirs")
+    with pytest.raises(UserError, match="made with hubert layer 9, the features come from mfcc"):
+        load_tokenizer(tmp_path / "theirs", encoder="mfcc", device="cpu")
     Codebook(quantizers["codebook"].centroids, None).save(tmp_path / "nameless")
     with pytest.raises(UserError, match="does not record its encoder"):
         load_tokenizer(tmp_path / "nameless")
-    with pytest.raises(UserError, match="give the folder of a quantizer"):
+    with pytest.raises(UserError, match=r"gone: no such folder or name; .*embedded-500, or one of hubert"):
         load_tokenizer(tmp_path / "gone")

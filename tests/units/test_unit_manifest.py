@@ -89,7 +89,7 @@ def test_recordings_become_rows_and_bad_ones_are_named(corpus, tmp_path, capsys)
     write_audio(tmp_path / "short.wav", np.zeros(100, np.float32), 16_000)
     write_audio(tmp_path / "8k.wav", speech(2, rate=8_000), 8_000)
     files = [str(tmp_path / name) for name in ("torn.wav", "short.wav", "8k.wav")]
-    assert encode(corpus, tmp_path / "u.jsonl", *files, "--split", "train", "--json") == 0
+    assert encode(corpus, tmp_path / "u.jsonl", *files, "--split", "train", "--json") == 2
     said = capsys.readouterr()
     facts = json.loads(said.out)
     assert facts["recordings"] == 1
@@ -99,7 +99,7 @@ def test_recordings_become_rows_and_bad_ones_are_named(corpus, tmp_path, capsys)
     assert (row.id, row.sample_rate, row.custom["split"], sum(row.custom["durations"])) == ("8k", 8_000, "train", 100)
     before = (tmp_path / "u.jsonl").read_bytes()
     assert encode(corpus, tmp_path / "u.jsonl", *files[:2]) == 2
-    assert "none of 2 recordings could be encoded" in capsys.readouterr().err
+    assert "none of 2 recordings could be processed" in capsys.readouterr().err
     assert (tmp_path / "u.jsonl").read_bytes() == before
     for arguments, sentence in (
         ((files[2], files[2]), "duplicate id"),
