@@ -86,7 +86,8 @@ def separated_blocks(
         offset = np.float32(stream.offset)
         peak = float(peaks[count.tracks].max(initial=0.0))
         if count.speakers == 1:
-            peak = max(float(np.abs(block - offset).max(initial=0.0)) for block in read(stream.out_rate))
+            levels = (float(np.abs(block - offset).max(initial=0.0)) for block in read(stream.out_rate))
+            peak = max(levels, default=0.0)
         gain = 1.0 / peak if peak > 1 else 1.0
 
         def track(number: int) -> Iterator[Float]:

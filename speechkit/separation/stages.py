@@ -122,6 +122,8 @@ class Separate(Worker):
             ) as separated:
                 for number in range(1, separated.count.speakers + 1):
                     samples = stored_int16(separated.track(number - 1))
+                    if not len(samples):  # a row without samples, whose speakers are given
+                        continue
                     name = f"{row.id}_source{number}"
                     track = Utterance.from_samples(
                         id=name,

@@ -107,21 +107,36 @@ def test_rows_of_one_id_are_refused_before_any_work(manifest, separator, tmp_pat
         run(manifest, separator, tmp_path / "exp")
 
 
-def test_a_long_row_takes_no_more_memory_than_a_short_one(tmp_path, monkeypatch):
+@pytest.fixture
+def worker(tmp_path, monkeypatch):
+    """A worker that separates two speakers without a network or an encoder."""
     frames = np.zeros((1, 2), np.float32)
     monkeypatch.setattr(voices, "_encoder", lambda: SimpleNamespace(encode=lambda _: frames))
-    worker = Separate(SeparateConfig(speakers=2))
-    worker.inputs, worker.separator, worker.windowing = {"manifest": tmp_path / "m.jsonl"}, SplitSeparator(1000), SHORT
+    made = Separate(SeparateConfig(speakers=2))
+    made.inputs, made.separator, made.windowing = {"manifest": tmp_path / "m.jsonl"}, SplitSeparator(1000), SHORT
+    return made
+
+
+def row_of(samples):
+    return Utterance.from_samples(id="a", audio_filepath="a.wav", num_samples=samples, sample_rate=1000)
+
+
+def test_a_long_row_takes_no_more_memory_than_a_short_one(worker, tmp_path):
     noise = np.random.default_rng(0).normal(scale=0.1, size=60_000).astype(np.float32)
 
     def most(minutes):
         write_blocks(tmp_path / "a.wav", [noise] * minutes, 1000)
-        row = Utterance.from_samples(id="a", audio_filepath="a.wav", num_samples=minutes * 60_000, sample_rate=1000)
         tracemalloc.start()
-        ((first, second),) = worker.process([row])
+        ((first, second),) = worker.process([row_of(minutes * len(noise))])
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert first.record.num_samples == len(second.arrays["waveform"]) == row.num_samples
+        assert first.record.num_samples == len(second.arrays["waveform"]) == minutes * len(noise)
         return peak
 
     assert most(40) - most(5) < 35 * len(noise) * 4  # not even the recording itself
+
+
+def test_a_row_without_samples_is_dropped(worker, tmp_path):
+    write_audio(tmp_path / "a.wav", np.zeros(1000), 1000)
+    (dropped,) = worker.process([row_of(0)])
+    assert dropped.reason == "nobody_speaks"
