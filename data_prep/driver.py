@@ -277,6 +277,8 @@ def _resolved(
     if item.channel >= info.channels:
         detail = f"{item.audio}: has {info.channels} channels and the clip is of channel {item.channel}"
         return LeftOut(item.id, "segment_outside_audio", detail)
+    if info.channels > 1 and item.channel == 0 and item.start_seconds is None:
+        request.notes["recordings with several channels, of which the first is taken"] += 1
     utterance = Utterance.from_samples(
         offset_samples=span[0],
         num_samples=span[1] - span[0],

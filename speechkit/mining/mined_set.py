@@ -13,7 +13,8 @@ import msgspec
 from speechkit.data.manifest import read_jsonl, read_manifest, write_jsonl, write_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
-from speechkit.io.atomic import atomic_path
+from speechkit.io.atomic import atomic_path, write_json
+from speechkit.io.paths import inside
 from speechkit.mining.command import command_line
 from speechkit.mining.decisions import read_decisions
 from speechkit.mining.export.card import DataCard
@@ -23,6 +24,8 @@ from speechkit.pipeline import DropRecord, outputs, run_recipe
 from speechkit.pipeline.discover import load_recipe, shipped_recipe
 
 Backend = Literal["inline", "pool", "ray"]
+PUBLISHED = "published.json"
+"""Names of the files that an export has put into the folder of a set; beside the stages."""
 
 
 class MinedSet(msgspec.Struct, frozen=True):
@@ -193,15 +196,27 @@ def _drops(folder: Path) -> list[DropRecord]:
 
 
 def publish(source: Path, target: Path) -> None:
-    """Bring an export folder to ``target``: manifests get paths relative to it, other files are linked or copied."""
-    for path in sorted(source.rglob("*")):
-        if path.is_dir():
-            continue
-        relative = path.relative_to(source)
+    """Bring an export folder to ``target``: manifests get paths relative to it, other files are linked or copied.
+
+    Files of an earlier export that this one lacks (a format, a split) are removed; all others in ``target`` stay.
+    """
+    record = target / "stages" / PUBLISHED
+    before = msgspec.json.decode(record.read_bytes(), type=list[str]) if record.is_file() else []
+    files = sorted(path for path in source.rglob("*") if not path.is_dir())
+    names = [path.relative_to(source).as_posix() for path in files]
+    write_json(record, sorted({*before, *names}))  # an interruption loses track of no file
+    for path, name in zip(files, names, strict=True):
+        relative = Path(name)
         if path.parent == source and path.suffix == ".jsonl" and path.stem in {"manifest", "train", "dev", "test"}:
             write_manifest(target / relative, _relative(read_manifest(path), target))
         else:
             _copy(path, target / relative)
+    for name in sorted(set(before) - set(names)):
+        stale = inside(target, name)
+        stale.unlink(missing_ok=True)
+        if stale.parent != target and stale.parent.is_dir() and not any(stale.parent.iterdir()):
+            stale.parent.rmdir()
+    write_json(record, names)
 
 
 def publish_page(source: Path, target: Path) -> None:

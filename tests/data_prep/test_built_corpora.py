@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import tarfile
 
+import numpy as np
 import pytest
+import soundfile
 
 from speechkit.errors import UserError
 
@@ -360,6 +362,13 @@ def test_recordings_are_listed_without_text_and_nothing_is_paired_by_name(run, p
     assert list(done.split("recordings").notes) == [
         "pairs.tsv is absent: mining pairs recordings and documents by content"
     ]
+
+
+def test_channels_that_no_row_names_are_counted(run, programme):
+    sound, rate = soundfile.read(programme / "audio" / "bulletin.wav")
+    soundfile.write(programme / "audio" / "bulletin.wav", np.stack([sound, sound], 1), rate)
+    notes = run("recordings_documents", programme).split("recordings").notes
+    assert notes["recordings with several channels, of which the first is taken"] == 1
 
 
 def test_a_list_of_pairs_is_kept_and_what_it_forgets_is_counted(run, programme, text):

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from speechkit.cli.main import call
-from speechkit.data.manifest import read_jsonl
+from speechkit.data.manifest import read_jsonl, write_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.mining import mine
+from speechkit.mining.mined_set import publish
 from speechkit.mining.records import Outcome, UnmatchedStretch
 from tests.mining.test_mine import SAMPLE, assert_covered, precision_of_half, transcripts  # noqa: F401
 
@@ -31,6 +32,27 @@ def written(folder: Path, run: str, *decisions: dict) -> Path:
     path = folder / "decisions.json"
     path.write_text(json.dumps({"format": "speechkit-decisions", "version": 1, "run": run, "decisions": decisions}))
     return path
+
+
+def test_what_an_earlier_export_had_and_this_one_lacks_goes_and_other_files_stay(tmp_path: Path) -> None:
+    out, first, second = (tmp_path / name for name in ("out", "first", "second"))
+    row = Utterance(id="a", audio_filepath=str(tmp_path / "a.wav"), duration=1.0, sample_rate=16000)
+    for folder, names in (
+        (first, ("train.jsonl", "manifest.jsonl", "ctm/words.ctm", "srt/a.srt")),
+        (second, ("srt/a.srt",)),
+    ):
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("x") if "/" in name else write_manifest(folder / name, [row])
+    write_manifest(second / "manifest.jsonl", [])
+    publish(first, out)
+    assert [item.audio_filepath for item in read_jsonl(out / "train.jsonl", Utterance)] == ["../a.wav"]
+    (out / "notes.txt").write_text("mine")
+    for _ in range(2):
+        publish(second, out)
+        left = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+        assert left == {"manifest.jsonl", "notes.txt", "srt/a.srt", "stages/published.json"}
+        assert not (out / "ctm").exists()
 
 
 @pytest.mark.slow
