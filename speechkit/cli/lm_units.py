@@ -360,7 +360,24 @@ def settings(given: dict[str, Any], kind: Any, help_: str) -> Any:
     try:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{error}; see {help_}") from error
+        raise ConfigError(f"{_complaint(str(error), given)}; see {help_}") from error
+
+
+def _complaint(message: str, given: Any) -> str:
+    """A message of msgspec with the setting's name and value in place of its path."""
+    import re
+
+    match = re.fullmatch(r"(.*) - at `\$([^`]+)`", message, re.DOTALL)
+    if match is None:
+        return message
+    name = ""
+    for part in re.findall(r"\w+", match[2]):
+        given = given[int(part)] if part.isdigit() else given[part]
+        name = name if part.isdigit() else part
+    if isinstance(given, dict):  # a check of the record, which names its setting
+        return match[1]
+    complaint = match[1].replace("`", "")
+    return f"{name.replace('_', ' ')} is {given!r}: {complaint[:1].lower()}{complaint[1:]}"
 
 
 def _rows(paths: list[Path], opened: OpenedModel) -> list[UnitSequence]:

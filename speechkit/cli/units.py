@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from speechkit.cli.lm_units import settings
 from speechkit.cli.unit_speech import say_units
 from speechkit.cli.units_bpe import bpe, decode
 from speechkit.cli.units_encode import convert, encode, known
@@ -48,8 +49,6 @@ def train(
     """
     import math
 
-    import msgspec
-
     from speechkit.encoders.store import FeatureStore
     from speechkit.errors import ConfigError
     from speechkit.units.finite import naming_recordings
@@ -70,11 +69,8 @@ def train(
         raise ConfigError(
             "--average and --switch-penalty smooth the units of one codebook; leave --residual and --product out"
         )
-    try:
-        given = {"clusters": clusters, "normalization": normalization, "backend": backend, "seed": seed}
-        config = msgspec.convert(given, KMeansConfig)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{error}; see speechkit units train --help") from error
+    given = {"clusters": clusters, "normalization": normalization, "backend": backend, "seed": seed}
+    config: KMeansConfig = settings(given, KMeansConfig, "speechkit units train --help")
     store = FeatureStore(features)
     log = (lambda line: None) if json else typer.echo
 

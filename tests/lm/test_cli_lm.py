@@ -290,6 +290,13 @@ def test_a_continuation_does_not_depend_on_its_batch():
         assert alone.sequence == together[number].sequence
 
 
+def test_an_option_out_of_range_is_named_with_its_value(folder, capsys):
+    sampled = ["lm", "sample", str(folder / "model"), "--temperature", "-1"]
+    assert "temperature is -1.0: expected float >= 0.0; see speechkit lm sample --help" in refused(sampled, capsys)
+    heads = ["lm", "heads", str(folder / "model"), str(folder / "train.jsonl"), "--out", "none", "--steps", "-2"]
+    assert "speechkit: steps is -2, it must be at least 1" in refused(heads, capsys)
+
+
 def test_a_prompt_that_is_read_twice_is_continued_as_one_that_is_said_twice():
     network = unit_model(duration_bins=6)
     once = UnitSequence("r", [0, 1, 2], [3, 2, 4], UNITS.digest)
