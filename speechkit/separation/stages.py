@@ -166,6 +166,7 @@ def separation_stages(first: int) -> tuple[Stage, Stage]:
         Stage(
             number=first,
             name="separate",
+            version=2,
             run=Separate,
             inputs=(external("manifest", schema=Utterance), model("separator", digest=separation_digest)),
             outputs=(Output("separated.jsonl", schema=Utterance, min_records=0),),
