@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as packed, gzip.open(packed) if path.suffix == ".gz" else packed as file:
             content: bytes = file.read(MAX_BYTES + 1)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read ({error}); download it again") from error
     if len(content) > MAX_BYTES:
         raise UserError(f"{path}: is larger than 256 MiB; this is no file of SLURP or Spoken-SQuAD")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -179,7 +180,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 if len(line) == MAX_LINE:
                     raise UserError(f"{path}:{number}: the line is longer than 64 KiB; give an ARPA model")
                 yield number, line.decode("utf-8").strip(" \t\r\n")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise UserError(
             f"{path}: cannot be read as an ARPA model ({error}); build one by speechkit lm build"
         ) from error

@@ -13,6 +13,7 @@ Notation used for tensor shapes: B items, L symbols, T frames of 20 ms, D width,
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -268,7 +269,7 @@ def _read_dictionary(path: Path) -> dict[str, tuple[str, ...]]:
         if long := [word for word, phones in words.items() if len(phones) > MAX_PHONES]:
             raise ValueError(f"{long[0][:60]!r} has more than {MAX_PHONES} phones")
         return words
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(f"{path}: is no dictionary ({error}); copy the model again") from error
 
 

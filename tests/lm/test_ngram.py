@@ -121,6 +121,13 @@ def test_damaged_files_are_refused_with_their_line(tmp_path, damage, said):
         NgramModel.read(tmp_path / "m.arpa")
 
 
+def test_a_damaged_archive_is_refused(tmp_path):
+    packed = gzip.compress(b"a text long enough to be packed, packed, packed")
+    (tmp_path / "m.arpa.gz").write_bytes(packed[:10] + b"\xff" + packed[11:])
+    with pytest.raises(UserError, match=r"m\.arpa\.gz: cannot be read as an ARPA model"):
+        NgramModel.read(tmp_path / "m.arpa.gz")
+
+
 def test_a_causal_model_gives_a_distribution_of_texts_and_is_refused_where_it_lacks_weights(tmp_path):
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers

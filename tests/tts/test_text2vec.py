@@ -170,9 +170,11 @@ def test_saved_model_speaks_the_same(tmp_path, half):
 def test_damaged_folders_are_refused_in_one_sentence(tmp_path):
     model = make()
     model.save_pretrained(tmp_path)
-    (tmp_path / DICTIONARY_FILE).write_bytes(b"no gzip")
-    with pytest.raises(UserError, match="is no dictionary"):
-        Text2Vec.from_pretrained(tmp_path)
+    packed = gzip.compress(b"cat K AE T")
+    for damaged in (b"no gzip", packed[:-9], packed[:10] + b"\xff" + packed[11:]):
+        (tmp_path / DICTIONARY_FILE).write_bytes(damaged)
+        with pytest.raises(UserError, match="is no dictionary"):
+            Text2Vec.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "other"}')
     with pytest.raises(UserError, match="cannot be loaded as a text2vec model"):
         Text2Vec.from_pretrained(tmp_path)
