@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import subprocess
 import tarfile
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from speechkit.data.corpora import corpora_module
 from speechkit.errors import UserError
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="m4a is decoded by the program ffmpeg")
@@ -399,3 +401,10 @@ def test_a_wrong_pair_names_its_line(run, programme, text, line, message):
     text(programme / "pairs.tsv", f"{line}\n")
     with pytest.raises(UserError, match=message):
         run("recordings_documents", programme)
+
+
+def test_a_damaged_archive_of_slurp_is_refused(tmp_path):
+    packed = gzip.compress(b"a text long enough to be packed, packed, packed")
+    (tmp_path / "train.jsonl.gz").write_bytes(packed[:10] + b"\xff" + packed[11:])
+    with pytest.raises(UserError, match=r"cannot be read .*; download it again"):
+        corpora_module("slu_texts").read_bytes(tmp_path / "train.jsonl.gz")
