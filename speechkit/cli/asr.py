@@ -44,7 +44,7 @@ Examples:
 
 
 def transcribe(
-    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Recordings.")],
+    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Recordings, or folders of them.")],
     recognizer: Annotated[
         str,
         typer.Option(help="auto, embedded, a Hugging Face CTC checkpoint, faster-whisper:MODEL or words:FILE."),
@@ -76,9 +76,10 @@ def transcribe(
 ) -> None:
     """Recognise recordings."""
     from speechkit.asr import load_recognizer
-    from speechkit.cli.left_out import LeftOut
+    from speechkit.cli.left_out import LeftOut, expand_folders
     from speechkit.errors import UserError
 
+    audio = expand_folders(audio)
     if (lm is not None or rescore is not None) and not beam:
         raise UserError(f"{'--rescore' if lm is None else '--lm'} needs --beam; add for example --beam 32")
     if separate and recognizer.startswith("words:"):

@@ -110,6 +110,16 @@ def test_transcribe_goes_on_after_a_bad_recording(three, capsys, options):
 
 
 @pytest.mark.usefixtures("listener")
+def test_transcribe_takes_a_folder_of_recordings(three, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("hello")
+    assert call(["transcribe", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert [line.split("\t")[0] for line in out.splitlines()] == [three[0], three[2]]
+    assert "no recording: " in err
+    assert f"left out {three[1]}: is a text file" in err
+
+
+@pytest.mark.usefixtures("listener")
 def test_transcribe_of_one_bad_recording_is_its_sentence(three, capsys):
     assert call(["transcribe", three[1]]) == 2
     assert capsys.readouterr().err == f"speechkit: {three[1]}: is a text file, not audio; check the path\n"
