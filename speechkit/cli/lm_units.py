@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -178,11 +179,15 @@ def score(
     costs = opened.costs(rows)
     if out is not None:
         write_jsonl(out, costs)
-    summary = summarize(model, costs, _speakers(rows, manifest), opened.parameters)
+    speakers = _speakers(rows, manifest)
+    summary = summarize(model, costs, speakers, opened.parameters)
     facts = msgspec.to_builtins(summary)
     if not json:
+        _warn_of_few(summary.interval.units, speakers)
         for name in ("interval", "full_interval"):
-            if name in facts:
+            if summary.interval.units < 2:
+                facts.pop(name, None)
+            elif facts.get(name) is not None:
                 facts[name] = f"{facts[name]['low']:.2f} to {facts[name]['high']:.2f}"
         facts = {name.replace("_", " "): value for name, value in facts.items()}
     print_facts(facts, json)
@@ -225,6 +230,7 @@ def compare(
         ]
         typer.echo(msgspec.json.encode(rows_).decode())
         return
+    _warn_of_few(summaries[0].interval.units, speakers)
     bits = mark_best(
         [Value(summary.bits_per_second, summary.interval.low, summary.interval.high) for summary in summaries], "lower"
     )
@@ -384,6 +390,13 @@ def _rows(paths: list[Path], opened: OpenedModel) -> list[UnitSequence]:
     from speechkit.units.sequences import read_sequences
 
     return read_sequences(paths, opened.units.digest)
+
+
+def _warn_of_few(units: int, speakers: object) -> None:
+    from speechkit.metrics.significance import few_units
+
+    for warning in few_units(units, "recording" if speakers is None else "speaker"):
+        print(f"speechkit: {warning}", file=sys.stderr)
 
 
 def _speakers(rows: list[UnitSequence], manifest: Path | None) -> list[str] | None:

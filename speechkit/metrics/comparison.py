@@ -29,7 +29,7 @@ from speechkit.metrics.rate_tables import (
     rate_table,
 )
 from speechkit.metrics.sides import Sides, Speed
-from speechkit.metrics.significance import FEW_UNITS
+from speechkit.metrics.significance import few_units
 from speechkit.text import get_normalizer
 
 By = Literal["utterance", "speaker", "call"]
@@ -137,7 +137,7 @@ def compare(
             seed=seed,
             tables=tables,
             flips=flips,
-            warnings=_warnings(count, by),
+            warnings=few_units(count, by),
             notes=[*notes, *by_chance, *_speed_notes(sides)],
             speeds=sides.speeds,
         ),
@@ -223,14 +223,6 @@ def _speed_notes(sides: Sides) -> list[str]:
         f"{name}: real-time factor {speed.real_time_factor:.3g} (RTFx {speed.times_real_time:.3g})"
         for name, speed in sides.speeds.items()
     ]
-
-
-def _warnings(units: int, by: By) -> list[str]:
-    if units < 2:
-        return [f"one {by} only: no interval or p-value"]
-    if units < FEW_UNITS:
-        return [f"only {units} {by}s: intervals and p-values are rough under {FEW_UNITS}"]
-    return []
 
 
 def _dropped(name: str, sides: Sides) -> list[str]:

@@ -214,3 +214,12 @@ def _events(side: Alignments, different: NDArray[np.bool_], width: int) -> tuple
     within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     positions = np.repeat(of * width + 2 * rows[:, 0] + ~is_insertion, lengths) + 2 * within
     return positions, np.repeat(np.where(is_insertion, rows[:, 2], 1), lengths)
+
+
+def few_units(units: int, by: str) -> list[str]:
+    """A warning, if ``units`` independent items (speakers, recordings) are too few to trust an interval over them."""
+    if units < 2:
+        return [f"one {by} only: no interval or p-value"]
+    if units < FEW_UNITS:
+        return [f"only {units} {by}s: intervals and p-values are rough under {FEW_UNITS}"]
+    return []

@@ -274,6 +274,10 @@ def test_one_unit_is_scored_and_continued(folder, tmp_path, capsys):
     model = str(folder / "model")
     assert call(["lm", "score", model, str(tmp_path / "one.jsonl"), "--json", "--device", "cpu"]) == 0
     assert shown(capsys)["units"] == 1
+    assert call(["lm", "score", model, str(tmp_path / "one.jsonl"), "--device", "cpu"]) == 0
+    printed = capsys.readouterr()
+    assert "one recording only: no interval" in printed.err
+    assert "interval" not in printed.out
     out = str(tmp_path / "out.jsonl")
     assert call(["continue", str(tmp_path / "one.jsonl"), "--model", model, "-o", out, "--device", "cpu"]) == 0
 
