@@ -70,8 +70,6 @@ def train(
 
       speechkit lm train train.jsonl --layer lstm --layers 3 --out lstm
     """
-    import sys
-
     from speechkit.cli.units_files import read_units
     from speechkit.errors import ConfigError, UserError
     from speechkit.lm.llama import export_llama, llama_config
@@ -108,6 +106,10 @@ def train(
         "patience": patience,
         "loop": loop,
     }
+    if warm:
+        chosen = {"--size": size != "tiny", "--layer": layer != "attention", "--layers": layers != 0}
+        if idle := [name for name, is_chosen in chosen.items() if is_chosen]:
+            raise ConfigError(f"{idle[0]} has no effect on --from {warm}, whose layers stay as they are; leave it out")
     config: UnitTraining = settings(given, UnitTraining, "speechkit lm train --help")
     if llama is not None and llama.resolve() == out.resolve():
         raise ConfigError(f"--llama {llama}: is the folder of the model; give another one")

@@ -107,13 +107,18 @@ def test_training_that_is_done_is_not_done_again_and_other_settings_are_told(fol
     assert "holds a training run with other duration_bins, spans, mixture" in capsys.readouterr().err
 
 
+def test_sizes_of_a_new_network_are_refused_beside_a_text_model(folder, tmp_path, capsys):
+    assert call(training(folder, "warm", "--from", str(tmp_path))) == 2
+    assert "--layers has no effect on --from" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_mixture_and_a_warm_start_are_trained(folder, tmp_path, capsys):
     assert call([*training(folder, "mixed", "--infill", "0.4", "--prefix", "0.2"), "--json"]) == 0
     assert shown(capsys)["units"] == 720
     assert load_unit_network(folder / "mixed").vocabulary.spans == 4
     text_model("llama", tmp_path)
-    warm = training(folder, "warm", "--from", str(tmp_path), "--durations", "6", "--steps", "2")
+    warm = training(folder, "warm", "--from", str(tmp_path), "--layers", "0", "--durations", "6", "--steps", "2")
     assert call([*warm, "--json"]) == 0
     assert "dev bits per second" in shown(capsys)
     assert open_model(str(folder / "warm")).units.digest == BOOK.spec.digest
@@ -327,7 +332,7 @@ def test_networks_and_tables_know_whose_units_they_are(folder):
 def test_no_model_is_written_over(folder, tmp_path, capsys):
     text_model("llama", tmp_path / "text")
     kept = (tmp_path / "text/config.json").read_bytes()
-    warm = training(folder, "warm", "--from", str(tmp_path / "text"), "--out", str(tmp_path / "text"))
+    warm = training(folder, "warm", "--from", str(tmp_path / "text"), "--layers", "0", "--out", str(tmp_path / "text"))
     assert call([*warm, "--device", "cpu"]) == 2
     assert "holds a model that was not trained there" in capsys.readouterr().err
     assert (tmp_path / "text/config.json").read_bytes() == kept
