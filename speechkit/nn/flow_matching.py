@@ -1,6 +1,7 @@
 """Flow matching: generation by integrating a learned velocity field from noise to data.
 
-Source: Lipman et al. 2023, Liu et al. 2023 (straight paths), Ho and Salimans 2022 (guidance), Chen et al. 2024 (sway).
+Source: Lipman et al. 2023, Liu et al. 2023 (straight paths), Ho and Salimans 2022 (guidance), Chen et al. 2024 (sway),
+Li and He 2025, Back to Basics: Let Denoising Generative Models Denoise (prediction of the data).
 
 Notation used for tensor shapes: B batch, T frames, D width of a frame. Time runs from 0 (noise) to 1 (data).
 """
@@ -20,6 +21,8 @@ from speechkit.nn.masks import length_mask
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """From points (B, T, D) and their times (B,) to velocities (B, T, D)."""
 Solver = Literal["euler", "midpoint"]
+LEAST_REST = 0.1
+"""Lower bound of 1 - t where a velocity is made of predicted data."""
 
 
 def on_path(noise: Tensor, data: Tensor, time: Tensor) -> Tensor:
@@ -36,6 +39,15 @@ def velocity_loss(velocity: Velocity, data: Tensor, lengths: Tensor, noise: Tens
     error = (velocity(on_path(noise, data, time), time) - (data - noise)).square().mean(-1)  # (B, T)
     inside = length_mask(lengths, data.shape[1])
     return error.masked_fill(~inside, 0.0).sum() / inside.sum()
+
+
+def velocity_to(data: Tensor, points: Tensor, time: Tensor) -> Tensor:
+    """Velocity (data - points) / (1 - t) that leads from points (B, T, D) at times (B,) to predicted data (B, T, D).
+
+    1 - t is at least `LEAST_REST`, which bounds the weight of errors near the data.
+    """
+    rest = (1.0 - time).clamp_min(LEAST_REST).view(-1, *[1] * (data.dim() - 1))
+    return (data - points) / rest
 
 
 def item_noise(seeds: Sequence[int], lengths: Sequence[int], width: int) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from speechkit.nn.flow_matching import guided, item_noise, solve, velocity_loss
+from speechkit.nn.flow_matching import guided, item_noise, solve, velocity_loss, velocity_to
 from speechkit.nn.masks import length_mask
 from speechkit.nn.positions import sinusoidal
 from speechkit.nn.transformer import Transformer
@@ -81,8 +81,8 @@ class FlowTransformer(nn.Module):
             condition = condition + conditions.speaker
         if conditions.text is not None and conditions.text_lengths is not None:
             x, inside, positions = self._with_text(x, inside, lengths, conditions.text, conditions.text_lengths)
-        velocity: Tensor = self.output(self.transformer(x, inside, condition, positions)[:, :frames])
-        return velocity
+        output: Tensor = self.output(self.transformer(x, inside, condition, positions)[:, :frames])
+        return output if self.config.prediction == "velocity" else velocity_to(output, points, time)
 
     def _with_text(
         self, x: Tensor, inside: Tensor, lengths: Tensor, text: Tensor, text_lengths: Tensor

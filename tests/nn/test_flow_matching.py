@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speechkit.nn.flow_matching import guided, item_noise, on_path, solve, time_grid, velocity_loss
+from speechkit.nn.flow_matching import guided, item_noise, on_path, solve, time_grid, velocity_loss, velocity_to
 
 MEAN, SPREAD = 2.0, 0.3
 
@@ -62,6 +62,23 @@ def test_what_lies_behind_an_end_has_no_part_in_the_loss():
     torch.testing.assert_close(loss, torch.cat([squares[0], squares[1, :4]]).mean())
     data[1, 4:] = math.nan
     torch.testing.assert_close(velocity_loss(lambda x, t: 2 * x, data, lengths, noise, time), loss)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 8])
+def test_predicted_data_is_reached_whatever_the_noise(steps):
+    data = torch.randn(2, 5, 3, dtype=torch.float64)
+    reached = solve(lambda x, t: velocity_to(data, x, t), torch.randn_like(data), steps, sway=-1.0)
+    torch.testing.assert_close(reached, data)
+
+
+def test_the_velocity_to_the_data_is_that_of_the_path_and_bounded_at_its_end():
+    data, noise = torch.randn(3, 4, 2), torch.randn(3, 4, 2)
+    time = torch.tensor([0.0, 0.5, 1.0])
+    velocity = velocity_to(data, on_path(noise, data, time), time)
+    torch.testing.assert_close(velocity[:2], (data - noise)[:2])
+    assert not velocity[2].any()
+    off = velocity_to(data + 1, on_path(noise, data, time), time)
+    torch.testing.assert_close(off[2], torch.full((4, 2), 10.0))
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**40), st.integers(0, 9)), min_size=1, max_size=4))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from speechkit.errors import ConfigError, UserError
+from speechkit.nn.flow_matching import item_noise
 from speechkit.training import TrainingConfig, train
 from speechkit.tts.flow_config import FlowConfig, SamplingConfig
 from speechkit.tts.flow_training import FlowItems, flow_objective
@@ -101,9 +103,9 @@ def test_shapes_that_cannot_be_are_refused():
 class Levels(torch.nn.Module):
     """Frames that follow a level known frame by frame."""
 
-    def __init__(self):
+    def __init__(self, prediction):
         super().__init__()
-        self.flow = FlowTransformer(CONFIG, 3)
+        self.flow = FlowTransformer(msgspec.structs.replace(CONFIG, prediction=prediction), 3)
         self.level = torch.nn.Linear(1, 16)
         self.register_buffer("mean", torch.zeros(3))
         self.register_buffer("deviation", torch.ones(3))
@@ -112,8 +114,22 @@ class Levels(torch.nn.Module):
         return Conditions(frames=self.level(batch["levels"]))
 
 
+def test_a_step_leads_to_the_data_that_a_network_predicts(network):
+    predicting = FlowTransformer(msgspec.structs.replace(CONFIG, prediction="data"), 3).eval()
+    predicting.load_state_dict(network.state_dict())
+    given, lengths = conditions([0, 1, 2]), torch.tensor(LENGTHS)
+    noise = item_noise([7, 8, 9], LENGTHS, 3)
+    with torch.no_grad():
+        data = network(
+            noise, torch.zeros(3), lengths, given
+        )  # the same weights without a velocity made of their output
+    drawn = sample_frames(predicting, LENGTHS, given, SamplingConfig(steps=1, guidance=0.0), [7, 8, 9])
+    torch.testing.assert_close(drawn, data)
+
+
 @pytest.mark.slow
-def test_frames_follow_their_condition_after_training(tmp_path):
+@pytest.mark.parametrize("prediction", ["velocity", "data"])
+def test_frames_follow_their_condition_after_training(tmp_path, prediction):
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     levels = [np.repeat(rng.choice([-1.0, 1.0], 3), 4).astype(np.float32) for _ in range(40)]
@@ -123,7 +139,7 @@ def test_frames_follow_their_condition_after_training(tmp_path):
         return {"levels": torch.stack([torch.from_numpy(levels[index])[:, None] for index in chosen])}
 
     items = FlowItems(frames, others, scale=0.1)
-    objective = flow_objective(Levels(), items, items, lambda folder: None, batch_frames=120, drop=0.0)
+    objective = flow_objective(Levels(prediction), items, items, lambda folder: None, batch_frames=120, drop=0.0)
     settings = TrainingConfig(steps=250, learning_rates=(1e-2,), warmup_steps=10, average_decay=0.9, evaluate_every=250)
     train(objective, settings, tmp_path, log=lambda _: None)
     network = objective.network.eval()
