@@ -38,7 +38,13 @@ from speechkit.syllables.comparison import frames_to_seconds, tier_times
 from speechkit.syllables.envelope import EnvelopeSegmenter
 from speechkit.syllables.evaluation import Score, score
 from speechkit.syllables.recordings import thresholds_from_recordings
-from speechkit.syllables.segmenters import SegmenterChoice, build_segmenter, make_segmenter
+from speechkit.syllables.segmenters import (
+    ENCODER,
+    SegmenterChoice,
+    build_segmenter,
+    make_segmenter,
+    packaged_settings,
+)
 from speechkit.syllables.segments import Boundaries, Segmenter, segment_means
 from speechkit.syllables.silver_alignment import PhoneAligner, align_silver
 from speechkit.syllables.syllabification import is_vowel
@@ -75,7 +81,11 @@ def of_encoder(segmenter: Segmenter, encoder: Encoder) -> Cut:
 
 
 def plain_systems(encoder: Encoder, manifest: Path, rate: float = 5.0) -> dict[str, Cut]:
-    """The segmenters of `speechkit syllables` with thresholds estimated from a manifest."""
+    """The segmenters of `speechkit syllables`.
+
+    They cut waveforms, frames of the encoder trained for syllables with the settings of the package, and frames of
+    ``encoder`` with thresholds estimated from a manifest.
+    """
     thresholds = thresholds_from_recordings(encoder, [manifest], rate)
     segmenters: dict[str, Any] = {
         "greedy": make_segmenter("greedy", norm=thresholds.norm, merge=thresholds.merge),
@@ -83,6 +93,9 @@ def plain_systems(encoder: Encoder, manifest: Path, rate: float = 5.0) -> dict[s
     }
     peaks = make_segmenter("peaks")
     systems: dict[str, Cut] = {"metronome": metronome, "envelope": of_waveforms(EnvelopeSegmenter())}
+    trained = load_encoder(ENCODER)
+    for name in ("dynamic", "greedy"):
+        systems[f"{name}, {ENCODER}"] = of_encoder(make_segmenter(name, **packaged_settings(name)), trained)
     systems |= {name: of_frames(segmenter, thresholds.centred) for name, segmenter in segmenters.items()}
     return {**systems, "peaks": of_frames(peaks)}
 

@@ -49,7 +49,7 @@ def continue_(
     Examples:
       speechkit continue talk.wav --prompt-seconds 3 --seconds 5 -o continued.jsonl
 
-      speechkit continue talk.wav --prompt-seconds 3 --decoder DECODER -o continued.wav
+      speechkit continue talk.wav --prompt-seconds 3 -o continued.wav
     """
     from speechkit.errors import ConfigError, UserError
     from speechkit.io.audio import names_audio

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 EXAMPLES = """
 Segment recordings, or the cuts of a manifest, into syllable-like units.
 
-Segmenters: envelope (the default: amplitude, no encoder); on the frames of an encoder greedy (Sylber's; streams),
-dynamic (exact, with a penalty) and peaks (of the norm, as in ZeroSyl). Thresholds come from --thresholds or are
-estimated on the recordings; they belong to one encoder and layer. --out contains syllables.jsonl (a manifest with the
-tier "syllable"), dropped.json and, if they were estimated, thresholds.json.
+Segmenters of the frames of an encoder: dynamic (the default: exact, with a penalty), greedy (Sylber's; streams) and
+peaks (of the norm, as in ZeroSyl); envelope takes the amplitude alone, without an encoder. The encoder in the package
+that was trained for syllables is the default, with settings of its own. For others, thresholds come from --thresholds
+or are estimated on the recordings; they belong to one encoder and layer. --out contains syllables.jsonl (a manifest
+with the tier "syllable"), dropped.json and, if they were estimated, thresholds.json.
 
 Examples:
 
@@ -31,11 +32,13 @@ Examples:
 
   speechkit syllables dev.jsonl --encoder facebook/hubert-base-ls960 --layer 9 --segmenter dynamic --out cut
 
-  speechkit syllables talk.wav --segmenter greedy --thresholds thresholds.json --textgrid --out cut
+  speechkit syllables talk.wav --segmenter greedy --textgrid --out cut
+
+  speechkit syllables *.mp3 --segmenter envelope --out cut
 
   speechkit syllables talk.wav --encoder sylber-folder --segmenter greedy --compat --out cut
 
-  speechkit syllables thresholds train.jsonl --out thresholds.json
+  speechkit syllables thresholds train.jsonl --encoder mfcc --out thresholds.json
 
   speechkit syllables score reference.jsonl cut/syllables.jsonl --json
 
@@ -89,11 +92,17 @@ app.command("say")(say_syllables)
 def segment(
     inputs: Inputs,
     out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
-    encoder: Annotated[str, typer.Option(help="Name, hub id or folder; default: embedded.")] = "",
+    encoder: Annotated[str, typer.Option(help="Name, hub id or folder; default: embedded-syllables.")] = "",
     layer: Layer = None,
-    segmenter: Annotated[str, typer.Option(help="envelope, greedy, dynamic or peaks.")] = "envelope",
+    segmenter: Annotated[str, typer.Option(help="dynamic, greedy, peaks or envelope.")] = "dynamic",
     thresholds: Annotated[Path | None, typer.Option(help="File written by `speechkit syllables thresholds`.")] = None,
-    rate: Rate = 5.0,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Estimate thresholds for this many segments per second of speech; 0: from two Gaussians. Default: the "
+            "settings of the package, and 5 for other encoders."
+        ),
+    ] = None,
     norm: Annotated[float | None, typer.Option(help="Least norm of speech; default: estimated.")] = None,
     merge: Annotated[float | None, typer.Option(help="Least cosine within a segment; default: estimated.")] = None,
     penalty: Annotated[float | None, typer.Option(help="dynamic: penalty per segment; default: estimated.")] = None,
@@ -168,7 +177,7 @@ def _cutter(
     encoder: str,
     layer: int | None,
     path: Path | None,
-    rate: float,
+    rate: float | None,
     chosen: dict[str, float],
     compat: bool,
     device: str,
@@ -178,16 +187,16 @@ def _cutter(
     from speechkit.errors import ConfigError
     from speechkit.syllables import recordings
     from speechkit.syllables.envelope import EnvelopeSegmenter
-    from speechkit.syllables.segmenters import SEGMENTERS, make_segmenter
+    from speechkit.syllables.segmenters import ENCODER, SEGMENTERS, make_segmenter, packaged_settings
     from speechkit.syllables.thresholds import Thresholds
 
     if name not in SETTINGS:
-        raise ConfigError(f"segmenter is {name!r}; choose envelope, {', '.join(SEGMENTERS)}")
+        raise ConfigError(f"segmenter is {name!r}; choose {', '.join(SEGMENTERS)} or envelope")
     if name in ("envelope", "peaks") and path is not None:
         raise ConfigError(f"--thresholds {path}: the segmenter {name} has none; give --segmenter greedy or dynamic")
     if name == "envelope" and (encoder or layer is not None):
         given = f"--encoder {encoder}" if encoder else f"--layer {layer}"
-        raise ConfigError(f"{given}: the segmenter envelope takes no encoder; give --segmenter greedy, or leave it out")
+        raise ConfigError(f"{given}: the segmenter envelope takes no encoder; leave one of them out")
     if compat and (name != "greedy" or path is not None):
         other = f"the segmenter {name} has" if name != "greedy" else "with --thresholds there is"
         raise ConfigError(f"--compat: {other} no rule of Sylber's own code; give --segmenter greedy alone")
@@ -200,15 +209,17 @@ def _cutter(
         return lambda row, manifest: recordings.segment_envelope(envelope, row, manifest)
     from speechkit.encoders.load import load_encoder
 
-    loaded = load_encoder(encoder or "embedded", layer=layer, device=device)
+    loaded = load_encoder(encoder or ENCODER, layer=layer, device=device)
     estimates = None
     if compat:
         chosen = {**chosen, "compat": True}
     elif name != "peaks":
         if path is not None:
             estimates = Thresholds.load(path, loaded.spec)
+        elif (encoder or ENCODER) == ENCODER and layer is None and rate is None:
+            chosen = {**packaged_settings(name), **chosen}
         else:
-            estimates = recordings.thresholds_from_recordings(loaded, inputs, rate or None)
+            estimates = recordings.thresholds_from_recordings(loaded, inputs, (5.0 if rate is None else rate) or None)
             estimates.save(out / "thresholds.json")
     estimated = {setting: getattr(estimates, setting) for setting in SETTINGS[name] if estimates is not None}
     settings = {**estimated, **chosen}
@@ -234,7 +245,7 @@ def _write_textgrid(folder: Path, row: Utterance) -> None:
 def thresholds(
     inputs: Inputs,
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
-    encoder: EncoderName = "embedded",
+    encoder: EncoderName = "embedded-syllables",
     layer: Layer = None,
     rate: Rate = 5.0,
     device: Device = "auto",

@@ -29,8 +29,9 @@ def load_encoder(
     """An encoder by name.
 
     Args:
-        name_or_path: ``embedded``: the small one in the package; ``log-mel`` or ``mfcc``: without weights; else a
-            hub id or folder of wav2vec 2.0, HuBERT, WavLM, data2vec-audio, Wav2Vec2-BERT or Whisper.
+        name_or_path: ``embedded``: the small one in the package; ``embedded-syllables``: the same, trained for
+            syllables; ``log-mel`` or ``mfcc``: without weights; else a hub id or folder of wav2vec 2.0, HuBERT, WavLM,
+            data2vec-audio, Wav2Vec2-BERT or Whisper.
         layer: 0, the input of the first layer, to the number of layers; default: the last.
         layer_weights: one weight per layer, from layer 0, for a weighted sum.
         device: ``auto``, ``cpu``, ``cuda`` …
@@ -74,13 +75,17 @@ def load_speech_encoder(
     Raises:
         UserError: if there is no such encoder or layer, it cannot be loaded, or cannot be trained.
     """
+    from speechkit.encoders.derived import DERIVED, apply_difference
     from speechkit.encoders.families import family_of
 
-    name = checkpoint_name(name_or_path) if name_or_path == "embedded" else name_or_path
+    derived = DERIVED.get(name_or_path)
+    name = checkpoint_name("embedded") if derived is not None or name_or_path == "embedded" else name_or_path
     family = family_of(name)
     if trainable and not family.has_weights:
         raise ConfigError(f"{name_or_path} has no weights; choose an encoder with weights")
     model = family.load(name, layer, compat)
+    if derived is not None:
+        apply_difference(model, name_or_path, derived)
     if normalization is not None:
         model.normalise(normalization)
     if layer is not None:
@@ -100,9 +105,16 @@ def checkpoint_name(name: str) -> str:
     """The folder of ``embedded``; any other hub id or folder unchanged.
 
     Raises:
-        ConfigError: for an encoder without weights, such as ``mfcc``.
+        ConfigError: for an encoder without weights, such as ``mfcc``, or one that is stored as a difference.
         UserError: if the weights in the package are missing.
     """
+    from speechkit.encoders.derived import DERIVED
+
+    if name in DERIVED:
+        raise ConfigError(
+            f"{name} is stored as its difference from embedded and has no folder; write one with "
+            f"load_speech_encoder({name!r}).save(FOLDER), and give that"
+        )
     if name != "embedded":
         from speechkit.encoders.families import families
 
@@ -119,12 +131,14 @@ def encoder_digest(name: str) -> str:
 
     Cards (``*.md``) are excluded.
     """
+    from speechkit.encoders.derived import DERIVED
     from speechkit.io.hashing import digest_file
 
-    folder = SMALL if name == "embedded" else Path(name)
-    if not folder.is_dir():
+    folders = [SMALL, DERIVED[name]] if name in DERIVED else [SMALL if name == "embedded" else Path(name)]
+    if not folders[-1].is_dir():
         return name
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".md")
+    listing = [path for folder in folders for path in sorted(folder.rglob("*"))]
+    files = (path for path in listing if path.is_file() and path.suffix != ".md")
     return " ".join(digest_file(path) for path in files)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from speechkit.encoders.derived import DERIVED
 from speechkit.errors import ConfigError, UserError
 from speechkit.io.arrays import Float
 from speechkit.syllables.dynamic import DynamicSegmenter, penalty_for_rate
@@ -16,6 +17,9 @@ from speechkit.syllables.greedy import GreedySegmenter
 from speechkit.syllables.peaks import PeakSegmenter
 from speechkit.syllables.segments import Segmenter
 
+ENCODER = "embedded-syllables"
+"""The encoder in the package that was trained for syllables."""
+SETTINGS_FILE = "segmenters.json"
 SEGMENTERS: dict[str, Any] = {"greedy": GreedySegmenter, "dynamic": DynamicSegmenter, "peaks": PeakSegmenter}
 MERGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9)
 NORM_QUANTILES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)
@@ -59,6 +63,19 @@ class SegmenterChoice(msgspec.Struct, frozen=True):
     segmenter: str
     settings: dict[str, float]
     tuned_r_value: float
+
+
+def packaged_settings(segmenter: str) -> dict[str, float]:
+    """Settings of a segmenter, ``greedy`` or ``dynamic``, that were tuned for the encoder ``embedded-syllables``.
+
+    Raises:
+        UserError: if the file in the package is missing or damaged.
+    """
+    path = DERIVED[ENCODER] / SETTINGS_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, float]])[segmenter]
+    except (OSError, msgspec.MsgspecError, KeyError) as error:
+        raise UserError(f"{path}: is missing or damaged; install the package again") from error
 
 
 def build_segmenter(choice: SegmenterChoice) -> Any:

@@ -58,7 +58,7 @@ def syllables(*arguments):
 @pytest.mark.parametrize("segmenter", ["greedy", "dynamic", "peaks", "envelope"])
 def test_every_segmenter_cuts_a_manifest_and_says_what_it_left_out(manifest, tmp_path, segmenter):
     out = tmp_path / "deep" / "out"
-    chosen = [] if segmenter == "envelope" else ["--encoder", "mfcc", "--segmenter", segmenter]
+    chosen = ["--segmenter", segmenter, *([] if segmenter == "envelope" else ["--encoder", "mfcc"])]
     told = json.loads(syllables(manifest, *chosen, "--textgrid", "--out", out, "--json"))
     rows = {row.id: row for row in read_manifest(out / "syllables.jsonl")}
     assert set(rows) == {"u0", "u1", "u2", "u3"}
@@ -134,17 +134,18 @@ def test_scores_of_all_protocols_with_and_without_the_tuned_shift(tmp_path):
 def test_missing_recordings_tiers_and_choices_are_told(tmp_path, manifest, capsys):
     reference = labelled(tmp_path / "r.jsonl", ["x1", "x2"])
     part = labelled(tmp_path / "h.jsonl", ["x1", "z9"])
+    envelope = [manifest, "--segmenter", "envelope", "--out", tmp_path / "o"]
     for arguments, message in (
         (["score", reference, part], "lacks 1 of 2 recordings"),
         (["score", reference, reference, "--tier", "phone"], "no tier 'phone' in its alignment (tiers: syllable)"),
         (["score", reference, reference, "--protocol", "timit"], "choose sdhubert, zerosyl, plain"),
         ([manifest], "--out is not given"),
-        ([manifest, "--segmenter", "mincut", "--out", tmp_path / "o"], "choose envelope, greedy, dynamic, peaks"),
+        ([manifest, "--segmenter", "mincut", "--out", tmp_path / "o"], "choose greedy, dynamic, peaks or envelope"),
         ([tmp_path / "none.wav", "--segmenter", "envelope", "--out", tmp_path / "o"], "none.wav"),
-        ([manifest, "--segmenter", "envelope", "--norm", 2, "--out", tmp_path / "o"], "takes no such option; leave it"),
-        ([manifest, "--encoder", "mfcc", "--out", tmp_path / "o"], "--encoder mfcc: the segmenter envelope takes no"),
-        ([manifest, "--layer", 2, "--out", tmp_path / "o"], "--layer 2: the segmenter envelope takes no encoder"),
-        ([manifest, "--compat", "--out", tmp_path / "o"], "--compat: the segmenter envelope has no rule"),
+        ([*envelope, "--norm", 2], "takes no such option; leave it"),
+        ([*envelope, "--encoder", "mfcc"], "--encoder mfcc: the segmenter envelope takes no encoder"),
+        ([*envelope, "--layer", 2], "--layer 2: the segmenter envelope takes no encoder"),
+        ([*envelope, "--compat"], "--compat: the segmenter envelope has no rule"),
         ([manifest, "--merge", 0.5, "--segmenter", "dynamic", "--out", tmp_path / "o"], "takes --norm and --penalty"),
     ):
         assert call(["syllables", *map(str, arguments)]) == 2
@@ -159,7 +160,7 @@ def test_recordings_that_cannot_be_read_are_left_out_and_the_others_cut(tmp_path
     files = [tmp_path / "clipped.wav", tmp_path / "gone.wav", tmp_path / "torn.wav"]
     for segmenter in ("greedy", "envelope"):
         out = tmp_path / segmenter
-        chosen = [] if segmenter == "envelope" else ["--encoder", "mfcc", "--segmenter", segmenter]
+        chosen = ["--segmenter", segmenter, *([] if segmenter == "envelope" else ["--encoder", "mfcc"])]
         told = json.loads(syllables(good, *files, *chosen, "--out", out, "--json"))
         assert [row.id for row in read_manifest(out / "syllables.jsonl")] == ["good", "clipped"]
         assert list(told["dropped"]) == [str(files[1]), str(files[2])]
