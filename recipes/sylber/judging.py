@@ -95,10 +95,11 @@ def make_tokens(context: Context) -> None:
 
     held: list[NDArray[np.float32]] = []
     count = 0
-    for _, _, means, _ in cut(context.read("train"), "train_manifest"):
+    training = list(context.read("train"))
+    for done, (_, _, means, _) in enumerate(cut(training, "train_manifest"), 1):
         held.append(means)
         count += len(means)
-        context.progress.update(count, config.max_segments)
+        context.progress.update(done, len(training))
         if count >= config.max_segments:
             break
     if count < config.clusters:
