@@ -32,6 +32,8 @@ class DynamicSegmenter:
         shortest: minimum frames of a segment; shorter runs of speech are one segment.
         longest: maximum frames; at least ``2 * shortest - 1``, so that every run can be segmented.
         norm: frames with a smaller L2 norm are silence; None: all frames are speech.
+        shortest_silence: minimum frames of silence; shorter ones, such as closures of stops, belong to the speech
+            around them.
 
     Raises:
         ConfigError: if a value is out of range.
@@ -41,10 +43,13 @@ class DynamicSegmenter:
     shortest: int = 3
     longest: int = 35
     norm: float | None = None
+    shortest_silence: int = 1
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.penalty) and self.penalty >= 0):
             raise ConfigError(f"penalty is {self.penalty}; give a finite number of at least 0")
+        if self.shortest_silence < 1:
+            raise ConfigError(f"shortest_silence is {self.shortest_silence} frames; give at least 1")
         if self.shortest < 1 or self.longest < 2 * self.shortest - 1:
             raise ConfigError(
                 f"shortest is {self.shortest} and longest {self.longest} frames; shortest must be at least 1 and "
@@ -60,7 +65,7 @@ class DynamicSegmenter:
         table = checked_features(features)
         norms = frame_norms(table)
         parts = [np.empty((0, 2), np.int64)]
-        for start, end in speech_runs(norms, self.norm):
+        for start, end in speech_runs(norms, self.norm, self.shortest_silence):
             parts.append(start + self._cut(table[start:end], norms[start:end]))
         return np.concatenate(parts)
 
@@ -140,6 +145,7 @@ def penalty_for_rate(
     shortest: int = 3,
     longest: int = 35,
     norm: float | None = None,
+    shortest_silence: int = 1,
     steps: int = 24,
 ) -> float:
     """The penalty that gives a rate of segments nearest to ``segments_per_second``, by bisection.
@@ -150,18 +156,19 @@ def penalty_for_rate(
         shortest: as in `DynamicSegmenter`.
         longest: as in `DynamicSegmenter`.
         norm: as in `DynamicSegmenter`; silence is excluded from the rate.
+        shortest_silence: as in `DynamicSegmenter`.
         steps: bisection steps; the rate falls as the penalty grows.
 
     Raises:
         UserError: if there is no speech.
     """
     runs = [(table, frame_norms(table)) for table in map(checked_features, features)]
-    frames = sum(int(end - start) for _, norms in runs for start, end in speech_runs(norms, norm))
+    frames = sum(int(end - start) for _, norms in runs for start, end in speech_runs(norms, norm, shortest_silence))
     if not frames:
         raise UserError("there are no frames of speech to estimate a penalty from; lower the norm threshold")
 
     def rate(penalty: float) -> float:
-        segmenter = DynamicSegmenter(penalty, shortest, longest, norm)
+        segmenter = DynamicSegmenter(penalty, shortest, longest, norm, shortest_silence)
         return sum(len(segmenter.segment(table)) for table, _ in runs) / (frames * HOP_SECONDS)
 
     high = longest * max(float((norms**2).max(initial=0.0)) for _, norms in runs) + 1e-12

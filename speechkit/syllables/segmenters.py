@@ -24,6 +24,8 @@ SEGMENTERS: dict[str, Any] = {"greedy": GreedySegmenter, "dynamic": DynamicSegme
 MERGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9)
 NORM_QUANTILES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)
 """Candidate norm thresholds of silence, as quantiles of the frame norms."""
+SHORTEST_SILENCE = 8
+"""Frames; shorter gaps between tokens are no silence tokens either (`speechkit.syllables.tokens`)."""
 RATES = (3.6, 4.2, 4.8, 5.4, 6.0)
 """Candidate rates, in segments per second of speech."""
 ENVELOPE_PROMINENCES = (0.5, 1.0, 2.0, 3.0, 4.0)
@@ -122,10 +124,11 @@ def dynamic_trials(sample: Sequence[Float]) -> list[SegmenterChoice]:
     for norm in norm_thresholds(sample):
         for rate in RATES:
             try:
-                penalty = penalty_for_rate(subset, rate, norm=norm)
+                penalty = penalty_for_rate(subset, rate, norm=norm, shortest_silence=SHORTEST_SILENCE)
             except UserError:  # runs of speech too short for so few segments
                 continue
-            trials.append(SegmenterChoice("", "dynamic", {"norm": norm, "penalty": penalty}, 0.0))
+            settings = {"norm": norm, "penalty": penalty, "shortest_silence": SHORTEST_SILENCE}
+            trials.append(SegmenterChoice("", "dynamic", settings, 0.0))
     if not trials:
         raise UserError(f"no norm threshold leaves enough speech for {RATES} segments per second; give more speech")
     return trials

@@ -81,12 +81,17 @@ def frame_norms(features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return norms
 
 
-def speech_runs(norms: NDArray[np.float64], threshold: float | None) -> Boundaries:
-    """Maximal runs (n, 2) of frames with a norm of at least the threshold; one run of all frames without one."""
+def speech_runs(norms: NDArray[np.float64], threshold: float | None, shortest_silence: int = 1) -> Boundaries:
+    """Maximal runs (n, 2) of frames with a norm of at least the threshold; one run of all frames without one.
+
+    Runs that fewer than ``shortest_silence`` frames separate, such as the closures of stops, are one.
+    """
     if threshold is None:
         return np.array([[0, len(norms)]] if len(norms) else [], np.int64).reshape(-1, 2)
     speech = np.concatenate([[False], norms >= threshold, [False]])
-    return np.flatnonzero(speech[1:] != speech[:-1]).astype(np.int64).reshape(-1, 2)
+    runs = np.flatnonzero(speech[1:] != speech[:-1]).astype(np.int64).reshape(-1, 2)
+    apart = runs[1:, 0] - runs[:-1, 1] >= shortest_silence
+    return np.stack([runs[np.append(True, apart), 0], runs[np.append(apart, True), 1]], 1) if len(runs) else runs
 
 
 def segment_means(features: NDArray[np.floating[Any]], boundaries: Boundaries) -> Float:

@@ -96,6 +96,13 @@ def test_empty_short_and_silent_frames():
     assert DynamicSegmenter(1.0, norm=0.5).segment(np.zeros((70, 4), np.float32)).shape == (0, 2)
 
 
+def test_a_closure_is_within_a_segment_and_a_pause_is_not():
+    frames = np.ones((60, 4), np.float32)
+    frames[10:15] = frames[30:40] = 0.0
+    segmenter = DynamicSegmenter(100.0, norm=0.5, shortest_silence=8)
+    assert segmenter.segment(frames).tolist() == [[0, 30], [40, 60]]
+
+
 def test_values_that_are_not_finite_and_settings_out_of_range_are_refused():
     frames = np.ones((9, 3), np.float32)
     frames[4, 1] = np.nan
@@ -105,6 +112,7 @@ def test_values_that_are_not_finite_and_settings_out_of_range_are_refused():
         {"penalty": -1.0},
         {"penalty": 1.0, "shortest": 0},
         {"penalty": 1.0, "shortest": 3, "longest": 4},
+        {"penalty": 1.0, "shortest_silence": 0},
     ):
         with pytest.raises(ConfigError):
             make_segmenter("dynamic", **settings_)

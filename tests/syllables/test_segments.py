@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechkit.errors import UserError
-from speechkit.syllables.segments import HOP_SECONDS, Segment, in_frames
+from speechkit.syllables.segments import HOP_SECONDS, Segment, in_frames, speech_runs
+from tests.syllables.references import run_lengths
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9)), max_size=8))
@@ -38,3 +39,15 @@ def test_a_segment_shorter_than_a_frame_keeps_one_and_moves_the_next() -> None:
 def test_segments_that_overlap_or_run_backwards_are_refused(second: Segment, message: str) -> None:
     with pytest.raises(UserError, match=message):
         in_frames([Segment(0.1, 0.2), second])
+
+
+@given(st.lists(st.booleans(), max_size=30), st.integers(1, 6))
+def test_short_silences_belong_to_the_speech_around_them(speech: list[bool], shortest: int) -> None:
+    norms = np.array(speech, np.float64)
+    filled = list(speech)
+    first = speech.index(True) if True in speech else len(speech)
+    last = len(speech) - 1 - speech[::-1].index(True) if True in speech else -1
+    for begin, end in run_lengths([not loud for loud in speech]):
+        if first < begin and end <= last and end - begin < shortest:
+            filled[begin:end] = [True] * (end - begin)
+    assert speech_runs(norms, 0.5, shortest).tolist() == [list(run) for run in run_lengths(filled)]
