@@ -23,7 +23,7 @@ SETTINGS_FILE = "segmenters.json"
 SEGMENTERS: dict[str, Any] = {"greedy": GreedySegmenter, "dynamic": DynamicSegmenter, "peaks": PeakSegmenter}
 MERGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9)
 NORM_QUANTILES = (0.0, 0.025, 0.05, 0.075, 0.1)
-"""Candidate norm thresholds of silence, as quantiles of the frame norms; higher ones cut off weak syllables in noise."""
+"""Candidate norm thresholds of silence, as quantiles of the frame norms; higher ones lose weak syllables in noise."""
 SHORTEST_SILENCE = 8
 """Frames; shorter gaps between tokens are no silence tokens either (`speechkit.syllables.tokens`)."""
 RATES = (3.6, 4.2, 4.8, 5.4, 6.0)
