@@ -463,6 +463,7 @@ def test_each_channel_is_mined_as_a_recording_of_its_own(two_channels: Path, tra
         ({"pairs": "none.tsv"}, "none.tsv"),
         ({"pairs": "wrong.tsv"}, r"wrong.tsv:2: there is no document beez.html; did you mean bees"),
         ({"overrides": ["selection.calibration=none.json"]}, "none.json"),
+        ({"formats": ["nemo", "kaldy"]}, r"export.formats: 'kaldy' is not one of lhotse, .*; did you mean kaldi\?"),
     ],
 )
 def test_what_cannot_work_is_found_before_the_first_stage(tmp_path: Path, settings: dict, reason: str) -> None:
