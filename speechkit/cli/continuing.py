@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speechkit.cli.facts import print_facts
-from speechkit.cli.lm_units import Device, Json, Seed, Temperature, TopK, TopP, settings
+from speechkit.cli.options import Device, Json, Seed, Temperature, TopK, TopP, settings
 
 if TYPE_CHECKING:
     from speechkit.units.sequences import UnitSequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from speechkit.cli.lm_units import Device, Json, Seed, settings
+from speechkit.cli.options import Device, Json, Seed, settings
 
 if TYPE_CHECKING:
     from speechkit.encoders.encoder import Encoder

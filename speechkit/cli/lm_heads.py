@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from speechkit.cli.facts import print_facts
-from speechkit.cli.lm_units import Device, Json, Seed, Units, settings
+from speechkit.cli.options import Device, Json, Seed, Units, settings
 
 
 def heads(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speechkit.cli.facts import print_facts
+from speechkit.cli.options import Device, Json, Seed, Temperature, TopK, TopP, Units, settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,16 +20,9 @@ if TYPE_CHECKING:
 
 CHAIN = "1,1,1"
 """A draft tree of three tokens in sequence."""
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Units = Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files that speechkit units assign wrote.")]
 Name = Annotated[
     str, typer.Argument(metavar="MODEL", help="embedded-100, or the folder or hub id of a unit model or n-gram.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
-Temperature = Annotated[float, typer.Option(help="Divisor of log-probabilities; 0: always the most probable unit.")]
-TopK = Annotated[int, typer.Option(help="Number of most probable units to sample from; 0: all.")]
-TopP = Annotated[float, typer.Option(help="Total probability of the units to sample from.")]
-Seed = Annotated[int, typer.Option(help="Seed.", min=0, max=2**63 - 1)]
 Manifest = Annotated[Path | None, typer.Option("--manifest", help="Manifest with speakers, for the intervals.")]
 
 
@@ -353,39 +347,6 @@ def _speculated(
     drafting: DraftConfig = settings(shape, DraftConfig, "speechkit lm sample --help")
     drafter = open_drafter(draft, target, device)
     return [speculate(target.sequences, drafter, begin, config, drafting, generator) for generator in generators]
-
-
-def settings(given: dict[str, Any], kind: Any, help_: str) -> Any:
-    """Validate options as a configuration.
-
-    Raises:
-        ConfigError: if one is out of its range.
-    """
-    import msgspec
-
-    from speechkit.errors import ConfigError
-
-    try:
-        return msgspec.convert(given, kind)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{_complaint(str(error), given)}; see {help_}") from error
-
-
-def _complaint(message: str, given: Any) -> str:
-    """A message of msgspec with the setting's name and value in place of its path."""
-    import re
-
-    match = re.fullmatch(r"(.*) - at `\$([^`]+)`", message, re.DOTALL)
-    if match is None:
-        return message
-    name = ""
-    for part in re.findall(r"\w+", match[2]):
-        given = given[int(part)] if part.isdigit() else given[part]
-        name = name if part.isdigit() else part
-    if isinstance(given, dict):  # a check of the record, which names its setting
-        return match[1]
-    complaint = match[1].replace("`", "")
-    return f"{name.replace('_', ' ')} is {given!r}: {complaint[:1].lower()}{complaint[1:]}"
 
 
 def _rows(paths: list[Path], opened: OpenedModel) -> list[UnitSequence]:

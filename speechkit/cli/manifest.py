@@ -10,6 +10,7 @@ from typing import Annotated, Any, Optional
 import msgspec
 import typer
 
+from speechkit.cli.options import Json
 from speechkit.data.convert import FORMATS, convert
 from speechkit.data.manifest import read_manifest
 from speechkit.errors import ManifestError
@@ -19,7 +20,6 @@ app = typer.Typer(
 )
 
 Manifest = Annotated[Path, typer.Argument(help="Manifest: JSON lines, .jsonl or .jsonl.gz.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Recover = Annotated[bool, typer.Option("--recover", help="Skip a truncated last line instead of failing.")]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from speechkit.cli.options import Json
 from speechkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ Config = Annotated[
     list[str] | None,
     typer.Option("--config", metavar="FILE", help="A YAML file, or the name of one in the recipe's conf; repeatable."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def run(

@@ -12,6 +12,7 @@ import typer.core
 
 from speechkit.cli.facts import print_facts
 from speechkit.cli.left_out import LeftOut, expand_folders
+from speechkit.cli.options import Device, Json
 from speechkit.cli.unit_speech import say_syllables
 
 if TYPE_CHECKING:
@@ -77,12 +78,10 @@ app = typer.Typer(
 Inputs = Annotated[list[Path], typer.Argument(metavar="MANIFEST|AUDIO|FOLDER...", help="What to cut.")]
 EncoderName = Annotated[str, typer.Option(help="Name, hub id or folder.")]
 Layer = Annotated[int | None, typer.Option(help="From 0, the input of the first layer; default: the last.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Rate = Annotated[
     float,
     typer.Option(help="Target rate in segments per second of speech; 0: thresholds from two Gaussians."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 app.command("say")(say_syllables)

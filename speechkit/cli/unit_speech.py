@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from speechkit.cli.left_out import LeftOut
+from speechkit.cli.options import Device
 
 Spoken = list[tuple[str, list[int], list[int] | None]]
 """Id, units and, if known, their durations in frames."""
@@ -20,7 +21,6 @@ Speaker = Annotated[Path | None, typer.Option(help="A recording of the target sp
 Seconds = Annotated[float | None, typer.Option(help="Length of each sequence, instead of its durations.")]
 Speed = Annotated[float, typer.Option(help="2 is twice as fast.")]
 Seed = Annotated[int, typer.Option(help="Seed of the noise.", min=0, max=2**63 - 1)]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 
 
 def say_units(

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from speechkit.cli.lm_units import settings
+from speechkit.cli.options import Json, settings
 from speechkit.cli.unit_speech import say_units
 from speechkit.cli.units_bpe import bpe, decode
 from speechkit.cli.units_encode import convert, encode, known
-from speechkit.cli.units_files import Json, Quantizer, Units, print_values, read_units
+from speechkit.cli.units_files import Quantizer, Units, print_values, read_units
 from speechkit.cli.units_ngram import ngram, perplexity
 
 app = typer.Typer(

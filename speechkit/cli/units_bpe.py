@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from speechkit.cli.units_files import Json, Quantizer, Units, print_values, read_units
+from speechkit.cli.options import Json
+from speechkit.cli.units_files import Quantizer, Units, print_values, read_units
 
 Merges = Annotated[Path, typer.Option("--bpe", help="Merges written by bpe.")]
 

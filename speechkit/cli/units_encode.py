@@ -10,7 +10,7 @@ import typer
 
 from speechkit.cli.facts import print_facts
 from speechkit.cli.left_out import LeftOut, expand_folders
-from speechkit.cli.units_files import Json
+from speechkit.cli.options import Json
 
 if TYPE_CHECKING:
     from speechkit.data.records import Utterance

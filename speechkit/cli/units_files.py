@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from speechkit.units.quantizers import UnitSet
     from speechkit.units.sequences import UnitSequence
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Units = Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files written by assign.")]
 Quantizer = Annotated[Path, typer.Option("--codebook", help="Folder of the codebook or quantizer.")]
 

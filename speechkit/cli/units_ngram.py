@@ -9,7 +9,8 @@ import msgspec
 import typer
 
 from speechkit.cli.lm import Smoothing
-from speechkit.cli.units_files import Json, Quantizer, Units, print_values, read_units
+from speechkit.cli.options import Json
+from speechkit.cli.units_files import Quantizer, Units, print_values, read_units
 
 
 def ngram(

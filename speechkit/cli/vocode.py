@@ -12,6 +12,7 @@ import typer
 
 from speechkit.cli.facts import print_facts
 from speechkit.cli.left_out import LeftOut
+from speechkit.cli.options import Device, Json
 from speechkit.errors import shown
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ Speaker = Annotated[
     Path | None, typer.Option(help="A recording of the target speaker, for vocoders that take a speaker.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the noise, for vocoders with noise.", min=0, max=2**63 - 1)]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def features(

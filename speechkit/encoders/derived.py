@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechkit.errors import UserError
-from speechkit.nn.checkpoints import WEIGHTS, packaged_folder, stored_weights
+from speechkit.nn.checkpoints import WEIGHTS, packaged_folder, stored_weights, write_tensors
 
 if TYPE_CHECKING:
     from speechkit.encoders.model import SpeechEncoder
@@ -29,10 +29,8 @@ def pack_difference(folder: Path, out: Path) -> int:
         UserError: if its arrays have other names or shapes, or none differs.
     """
     import torch
-    from safetensors.torch import save
 
     from speechkit.encoders.load import load_speech_encoder
-    from speechkit.io.atomic import write_bytes
     from speechkit.nn.int8_weights import quantize_weights
 
     base, own = (_arrays(load_speech_encoder(name)) for name in ("embedded", str(folder)))
@@ -42,8 +40,7 @@ def pack_difference(folder: Path, out: Path) -> int:
     differing = {key: value for key, value in own.items() if not torch.equal(value, base[key])}
     if not differing:
         raise UserError(f"{folder}: does not differ from the embedded encoder; give a trained one")
-    stored = {key: value.contiguous().clone() for key, value in quantize_weights(differing).items()}
-    write_bytes(out / WEIGHTS, save(stored, metadata={"format": "pt"}))
+    write_tensors(out / WEIGHTS, quantize_weights(differing), {"format": "pt"})
     return len(differing)
 
 

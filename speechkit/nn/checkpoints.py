@@ -258,9 +258,6 @@ def write_network(
         half: store floating-point weights as float16.
         int8: store large matrices as int8 with scales (`speechkit.nn.int8_weights`), the rest as float16.
     """
-    import torch
-    from safetensors.torch import save
-
     from speechkit.io.atomic import write_bytes
     from speechkit.nn.int8_weights import quantize_weights
 
@@ -271,24 +268,25 @@ def write_network(
         weights = quantize_weights(weights)
     elif half:
         weights = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
-    weights = {name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
-    write_bytes(folder / WEIGHTS, save(weights, metadata={"format": "pt"}))
+    write_tensors(folder / WEIGHTS, weights, {"format": "pt"})
     write_bytes(folder / CONFIG, msgspec.json.format(msgspec.json.encode(config), indent=2) + b"\n")
 
 
 def write_weights(path: Path, network: nn.Module, *, half: bool = False) -> None:
     """Write the weights of a component stored beside a checkpoint of another library, atomically."""
+    weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
+    write_tensors(path, {name: value.half() if half else value.float() for name, value in weights.items()})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors of any layout, views of one another too, as a safetensors file, atomically."""
     import torch
     from safetensors.torch import save
 
     from speechkit.io.atomic import write_bytes
 
-    weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
-    stored = {name: value.half() if half else value.float() for name, value in weights.items()}
-    write_bytes(
-        path,
-        save({name: value.clone(memory_format=torch.contiguous_format) for name, value in stored.items()}),
-    )
+    copies = {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    write_bytes(path, save(copies, metadata=metadata))
 
 
 def read_weights(path: Path, network: nn.Module) -> None:
