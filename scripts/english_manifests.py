@@ -104,7 +104,7 @@ def labelled_by_whisper(data: Path, whisper: Path, done: Path) -> Iterator[tuple
             i for token, i in vocabulary.items() if re.search(r"[0-9$%£€&#@+=*/\\<>\[\]()]", token) and i < 50256
         ]
         model = require("faster_whisper").WhisperModel(str(whisper), device="cpu", compute_type="int8")
-    with done.open("a", encoding="utf-8") as file:
+    with done.open("a", encoding="utf-8", buffering=1) as file:  # by lines: an interrupted run keeps its labels
         for audio in audios:
             name = str(audio.relative_to(data))
             if name not in known:

@@ -29,7 +29,7 @@ class BeamRecognizer:
     Args:
         recognizer: CTC recogniser.
         config: width and weights.
-        model_path: ARPA file of the language model, in the recogniser's alphabet; None: no model.
+        model_path: file of the n-gram model, in the recogniser's alphabet; None: no model.
         rescoring: a larger model that rescores the n-best list: ARPA file, hub id or folder.
         device: device of that model.
 
@@ -60,7 +60,7 @@ class BeamRecognizer:
         self.spec: RecognizerSpec = replace(spec, model=f"{spec.model} ({search})")
         """The recogniser's spec, extended by the search settings and the language model's digest."""
         if self._model is not None:
-            words = (entry for entry in self._model.entries if " " not in entry and not entry.startswith("<"))
+            words = (word for word in self._model.words if not word.startswith("<"))
             letters = {letter for word in words for letter in word if letter.isalpha()}
             if not letters & {letter for symbol in recognizer.vocabulary for letter in symbol}:
                 raise UserError(

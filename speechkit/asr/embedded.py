@@ -28,6 +28,12 @@ def embedded_folder(lang: str) -> Path:
     return folder
 
 
+def embedded_words(lang: str) -> Path | None:
+    """The n-gram model of words for beam search with a language's embedded recogniser; None if the package has none."""
+    path = MODELS / lang / "words.safetensors"
+    return path if path.is_file() else None
+
+
 class EmbeddedEmitter:
     """`CtcModel` on a device; in bfloat16 where the processor is faster with it."""
 

@@ -9,9 +9,14 @@ from typing import Any
 from speechkit.asr.hypothesis import Hypothesis, Recognizer, RecognizerSpec
 from speechkit.errors import UserError, require
 
+DEFAULT_BEAM = 16
+"""Width of the beam where the embedded recogniser is searched with its words."""
+
 
 def transcribe(audio: Path | str, recognizer: str | Recognizer = "auto", lang: str = "en") -> Hypothesis:
     """Transcribe one recording of any length, with the time of each character.
+
+    The embedded recogniser decodes by beam search with its words, as `speechkit transcribe` does.
 
     Args:
         audio: the file.
@@ -22,8 +27,20 @@ def transcribe(audio: Path | str, recognizer: str | Recognizer = "auto", lang: s
         UserError: if the recogniser cannot be loaded.
         AudioError: if the recording cannot be read.
     """
-    loaded = load_recognizer(recognizer, lang) if isinstance(recognizer, str) else recognizer
+    if not isinstance(recognizer, str):
+        return recognizer.recognize(str(audio))
+    loaded = load_recognizer(recognizer, lang)
+    words = default_words(recognizer, lang)
+    if words is not None:
+        loaded = with_beam(loaded, DEFAULT_BEAM, words)
     return loaded.recognize(str(audio))
+
+
+def default_words(recognizer: str, lang: str) -> Path | None:
+    """The n-gram model that transcription with a named recogniser takes by default: the embedded one's."""
+    from speechkit.asr.embedded import embedded_words
+
+    return embedded_words(lang) if recognizer in ("auto", "embedded") else None
 
 
 def load_recognizer(name_or_path: str = "auto", lang: str = "en", device: str = "auto", **options: Any) -> Recognizer:
@@ -123,8 +140,8 @@ def with_beam(
 ) -> Recognizer:
     """The recogniser with beam search; without a language model, weight and word bonus have no effect.
 
-    ``rescoring`` (ARPA file, hub id or folder) rescores the n-best list, with the same weight and bonus. ``groups``
-    is for diverse beam search.
+    ``model_path`` is an n-gram model, ARPA or packed. ``rescoring`` (ARPA file, hub id or folder) rescores the n-best
+    list, with the same weight and bonus. ``groups`` is for diverse beam search.
 
     Raises:
         UserError: if the recogniser is not a CTC model, or the language model cannot be used.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from speechkit.asr.embedded import MODELS, embedded_words
 from speechkit.asr.hypothesis import Hypothesis, Recognizer
 from speechkit.asr.load import load_recognizer, recognizer_digest, with_beam
 from speechkit.data.records import Utterance
@@ -39,8 +40,8 @@ def named_recognizers(text: str) -> dict[str, str]:
 class RecognizerOptions(NamedTuple):
     """A recogniser's name with its decoding options.
 
-    ``beam`` 0 is greedy decoding; ``model`` is an ARPA file with its ``weight``, ``rescoring`` a larger model (ARPA
-    file, hub id or folder).
+    ``beam`` 0 is greedy decoding; ``model`` is an n-gram model's file, or ``embedded`` for the package's, with its
+    ``weight``; ``rescoring`` is a larger model (ARPA file, hub id or folder).
     """
 
     name: str
@@ -101,14 +102,25 @@ def load_transcriber(name: str, lang: str, device: str) -> Transcriber:
     parsed = parse_recognizer(name)
     recognizer = load_recognizer(parsed.name, lang, device)
     if parsed.beam:
-        recognizer = with_beam(
-            recognizer, parsed.beam, parsed.model, parsed.weight, rescoring=parsed.rescoring, device=device
-        )
+        model = _words(lang) if parsed.model == "embedded" else parsed.model
+        recognizer = with_beam(recognizer, parsed.beam, model, parsed.weight, rescoring=parsed.rescoring, device=device)
 
     def transcribe(utterance: Utterance, path: Path) -> str:
         return " ".join(recognize_cut(recognizer, utterance, path).text.split())
 
     return transcribe
+
+
+def _words(lang: str) -> Path:
+    """The package's n-gram model of a language.
+
+    Raises:
+        UserError: if there is none.
+    """
+    path = embedded_words(lang)
+    if path is None:
+        raise UserError(f"the package has no words of lang {lang!r}; give an n-gram model's file (speechkit lm build)")
+    return path
 
 
 def _pocketsphinx(lang: str) -> Transcriber:
@@ -141,7 +153,10 @@ def _digest(name: str) -> str:
     digest = recognizer_digest(parsed.name)
     if not parsed.beam:
         return digest
-    if parsed.model is not None and not Path(parsed.model).is_file():
+    files = [Path(parsed.model)] if parsed.model is not None else []
+    if parsed.model == "embedded":
+        files = sorted(MODELS.glob("*/words.safetensors"))  # of all languages: the language is not known here
+    elif any(not path.is_file() for path in files):
         raise ConfigError(f"recognizers: {parsed.model}: no such file; build it with speechkit lm build")
-    model = "" if parsed.model is None else f" lm {digest_file(parsed.model)} weight {parsed.weight:g}"
+    model = f" lm {' '.join(map(digest_file, files))} weight {parsed.weight:g}" if files else ""
     return f"{digest} beam {parsed.beam}{model}"

@@ -31,7 +31,9 @@ Examples:
 
   speechkit transcribe talk.wav --recognizer faster-whisper:tiny.en
 
-  speechkit transcribe talk.wav --beam 32 --lm words.arpa --lm-weight 0.5
+  speechkit transcribe talk.wav --beam 0                 # greedily
+
+  speechkit transcribe talk.wav --lm words.arpa --lm-weight 0.5
 
   speechkit transcribe talk.wav --beam 32 --lm words.arpa --rescore gpt2
 
@@ -51,8 +53,14 @@ def transcribe(
     ] = "auto",
     lang: Annotated[str, typer.Option(help="Language of the recordings.")] = "en",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    beam: Annotated[int, typer.Option(help="Beam width; 0 decodes greedily. CTC only.", min=0)] = 0,
-    lm: Annotated[Path | None, typer.Option(help="ARPA model for beam search (speechkit lm build).")] = None,
+    beam: Annotated[
+        int | None,
+        typer.Option(help="Beam width, CTC only; 0: greedy. Default: 16 for embedded, 0 for others.", min=0),
+    ] = None,
+    lm: Annotated[
+        Path | None,
+        typer.Option(help="N-gram model for beam search (speechkit lm build), or none. Default: that of embedded."),
+    ] = None,
     lm_weight: Annotated[float, typer.Option(help="Weight of the language model.", min=0.0)] = 0.5,
     word_bonus: Annotated[float, typer.Option(help="Score added for every word, with a language model.")] = 0.5,
     rescore: Annotated[
@@ -76,10 +84,19 @@ def transcribe(
 ) -> None:
     """Recognise recordings."""
     from speechkit.asr import load_recognizer
+    from speechkit.asr.load import DEFAULT_BEAM, default_words
     from speechkit.cli.left_out import LeftOut, expand_folders
     from speechkit.errors import UserError
 
     audio = expand_folders(audio)
+    words = default_words(recognizer, lang)
+    without_words = lm is not None and str(lm) == "none"
+    if beam is None:
+        beam = DEFAULT_BEAM if words is not None and not without_words else 0
+    if without_words:
+        lm = None
+    elif lm is None and beam:
+        lm = words
     if (lm is not None or rescore is not None) and not beam:
         raise UserError(f"{'--rescore' if lm is None else '--lm'} needs --beam; add for example --beam 32")
     if separate and recognizer.startswith("words:"):

@@ -35,29 +35,38 @@ Normalizer = Annotated[str, typer.Option(help="Normaliser of the text: none, sim
 @app.command()
 def build(
     texts: Texts,
-    out: Annotated[Path, typer.Option(help="The model, .arpa.")],
+    out: Annotated[Path, typer.Option(help="The model: .arpa, .arpa.gz, or .safetensors, which loads fast.")],
     order: Annotated[int, typer.Option(help="Longest n-gram.")] = 3,
     smoothing: Annotated[Smoothing, typer.Option(help="auto: Kneser-Ney, with fixed discounts where needed.")] = "auto",
     unit: Annotated[Unit, typer.Option(help="Words or characters.")] = "word",
     normalizer: Normalizer = "simple",
+    prune: Annotated[
+        str, typer.Option(help="Leave out n-grams seen at most so often, from the second order on: 0,1 or 1.")
+    ] = "",
 ) -> None:
     """Estimate an n-gram model in ARPA format, as read by KenLM, pyctcdecode and SRILM.
 
     Examples:
       speechkit lm build train.jsonl --order 4 --out words.arpa
 
+      speechkit lm build books/*.txt --prune 0,1 --out small.arpa.gz
+
       speechkit lm build corpus.txt --unit character --order 6 --out spelling.arpa
     """
-    from speechkit.lm.ngram_training import estimate, write_arpa
+    from speechkit.errors import UserError
+    from speechkit.lm.ngram_training import estimate, write_model
 
-    model, used = estimate(_sentences(texts, unit, normalizer), order, smoothing)
-    write_arpa(model, out)
+    limits = [part.strip() for part in prune.split(",")] if prune else []
+    if not all(limit.isdecimal() for limit in limits):
+        raise UserError(f"--prune is {prune!r}; give counts such as 0,1")
+    model, used = estimate(_sentences(texts, unit, normalizer), order, smoothing, list(map(int, limits)))
+    write_model(model, out)
     typer.echo(f"{len(model.entries):,} n-grams up to order {order}, {used}, in {out}")
 
 
 @app.command()
 def perplexity(
-    model: Annotated[Path, typer.Argument(metavar="ARPA", help="The model.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The model.")],
     texts: Texts,
     unit: Annotated[Unit, typer.Option(help="Words or characters.")] = "word",
     normalizer: Normalizer = "simple",

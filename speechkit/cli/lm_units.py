@@ -170,12 +170,13 @@ def score(
     from speechkit.lm.unit_costs import summarize
     from speechkit.runtime import choose_device
 
+    named = _named_speakers(manifest)
     opened = open_model(model, choose_device(device))
     rows = _rows(units, opened)
     costs = opened.costs(rows)
     if out is not None:
         write_jsonl(out, costs)
-    speakers = _speakers(rows, manifest)
+    speakers = _speakers(rows, named)
     summary = summarize(model, costs, speakers, opened.parameters)
     facts = msgspec.to_builtins(summary)
     if not json:
@@ -210,13 +211,14 @@ def compare(
     from speechkit.runtime import choose_device
 
     device_name = choose_device(device)
+    named = _named_speakers(manifest)
     rows: list[UnitSequence] = []
     measured = []
     for name in models:
         opened = open_model(name, device_name)
         rows = rows or _rows(units, opened)
         measured.append((opened, opened.costs(rows)))
-    speakers = _speakers(rows, manifest)
+    speakers = _speakers(rows, named)
     summaries = [summarize(opened.name, costs, speakers, opened.parameters) for opened, costs in measured]
     savings = [saving(costs, measured[0][1], speakers) for _, costs in measured[1:]]
     if json:
@@ -362,10 +364,14 @@ def _warn_of_few(units: int, speakers: object) -> None:
         print(f"speechkit: {warning}", file=sys.stderr)
 
 
-def _speakers(rows: list[UnitSequence], manifest: Path | None) -> list[str] | None:
+def _named_speakers(manifest: Path | None) -> dict[str, str] | None:
+    """Speakers by id; read before the costs, so that an unusable manifest is refused before the work."""
     if manifest is None:
         return None
     from speechkit.data.manifest import read_manifest
 
-    named = {row.id: row.speaker or row.id for row in read_manifest(manifest)}
-    return [named.get(row.id, row.id) for row in rows]
+    return {row.id: row.speaker or row.id for row in read_manifest(manifest)}
+
+
+def _speakers(rows: list[UnitSequence], named: dict[str, str] | None) -> list[str] | None:
+    return None if named is None else [named.get(row.id, row.id) for row in rows]

@@ -1,15 +1,19 @@
-"""N-gram language models in the ARPA format, which KenLM, SRILM and `speechkit lm build` write. Torch-free."""
+"""N-gram language models in the ARPA format, which KenLM, SRILM and `speechkit lm build` write. Torch-free.
+
+Large models that are loaded often are packed into arrays: `speechkit.lm.packed_ngrams`.
+"""
 
 from __future__ import annotations
 
 import gzip
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 from speechkit.errors import UserError
+from speechkit.lm.packed_ngrams import PackedNgrams
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 SPACE = "<space>"
@@ -31,19 +35,22 @@ class NgramModel:
         source: file it was read from, for error messages.
     """
 
-    def __init__(self, order: int, entries: dict[str, tuple[float, float]], source: str = "the language model"):
+    def __init__(self, order: int, entries: Mapping[str, tuple[float, float]], source: str = "the language model"):
         self.order, self.entries, self.source = order, entries, source
         unknown = entries.get(UNKNOWN)
         self._unknown = unknown[0] if unknown is not None else UNKNOWN_LOG10
 
     @classmethod
     def read(cls, path: str | Path) -> NgramModel:
-        """Read ``.arpa`` or ``.arpa.gz``.
+        """Read ``.arpa`` or ``.arpa.gz``, or ``.safetensors``, a packed model.
 
         Raises:
             UserError: with ``file:line`` where the file is not ARPA, or if the stated counts and the n-grams differ.
         """
         path = Path(path)
+        if path.suffix == ".safetensors":
+            packed = PackedNgrams.read(path)
+            return cls(packed.order, packed, str(path))
         counts: dict[int, int] = {}
         entries: dict[str, tuple[float, float]] = {}
         section, seen = 0, 0
@@ -143,9 +150,15 @@ class NgramModel:
         return math.exp(-total / (words + len(sentences))), unknown / max(1, words)
 
     @property
+    def words(self) -> Sequence[str]:
+        """All words, reserved symbols included."""
+        entries = self.entries
+        return entries.words if isinstance(entries, PackedNgrams) else [gram for gram in entries if " " not in gram]
+
+    @property
     def spells(self) -> bool:
         """Whether this is a character model: all words are single characters, with ``<space>`` for the space."""
-        return all(len(word) == 1 or word.startswith("<") for word in self.entries if " " not in word)
+        return all(len(word) == 1 or word.startswith("<") for word in self.words)
 
 
 def _section(line: str, where: str, counts: dict[int, int]) -> int:

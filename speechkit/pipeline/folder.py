@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from speechkit.errors import SpeechkitError
+from speechkit.errors import SpeechkitError, UserError
 from speechkit.io.atomic import sync_folder, write_error, write_json
 from speechkit.io.hashing import DIGEST_BYTES, digest_file, digest_obj
 from speechkit.pipeline.content import ContentDigests, digest_tree, walk
@@ -200,8 +200,8 @@ def measure_output(folder: Path, output: Output, records: int | None = None, dig
     """Check one output and measure it; ``records`` and ``digest`` if already known.
 
     Raises:
-        SpeechkitError: if the output is missing or empty, has lines that its schema rejects, or lacks a required kind
-            of record.
+        UserError: if it has too few records, or lacks a required kind of record: the input has nothing usable.
+        SpeechkitError: if it is missing or empty, or has lines that its schema rejects.
     """
     path = folder / output.path
     if not path.exists():
@@ -218,7 +218,7 @@ def measure_output(folder: Path, output: Output, records: int | None = None, dig
         if output.min_records and not size:
             raise SpeechkitError(f"{output.path} is empty")
     elif records < output.min_records:
-        raise SpeechkitError(f"{output.path} has {records} records; at least {output.min_records} are needed")
+        raise UserError(f"{output.path} has {records} records; at least {output.min_records} are needed")
     _check_holds(path, output)
     if digest is None:
         digest = digest_file(path)
@@ -267,4 +267,4 @@ def _check_holds(path: Path, output: Output) -> None:
             if not missing:
                 return
     field, value = min(missing)
-    raise SpeechkitError(f"{output.path} has no record whose {field} is {value}")
+    raise UserError(f"{output.path} has no record whose {field} is {value}")

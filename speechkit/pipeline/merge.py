@@ -29,8 +29,8 @@ def merge_parts(stage: Stage, job: Job, index: PartIndex, staging: Path) -> tupl
         The outputs by path, and the drops by reason.
 
     Raises:
-        SpeechkitError: if there are too few records, or a required kind is missing. Parts with drops are then removed,
-            so that the next run retries them.
+        SpeechkitError: of `measure_output`, with the reasons of the drops. Parts with drops are then removed, so that
+            the next run retries them.
         FileNotFoundError: if a part is missing because another shard has committed.
     """
     output = stage.outputs[0]
@@ -52,7 +52,7 @@ def merge_parts(stage: Stage, job: Job, index: PartIndex, staging: Path) -> tupl
         reasons = ", ".join(f"{reason} {number}" for reason, number in dropped.items())
         reasons_text = f"; dropped: {reasons}, the first {_first(staging / 'drops.jsonl')}" if reasons else ""
         advice = "; fix the dropped items and run again" if _open_dropped(job, index) else ""
-        raise SpeechkitError(f"{error} ({index.records} records were read{reasons_text}){advice}") from error
+        raise type(error)(f"{error} ({index.records} records were read{reasons_text}){advice}") from error
     return outputs, dropped
 
 

@@ -11,12 +11,16 @@ from typer.testing import CliRunner
 from speechkit.asr import Emissions, load_recognizer
 from speechkit.asr.beam import BeamConfig, beam_search
 from speechkit.asr.beam_recognizer import SEGMENT_SECONDS, segments
-from speechkit.asr.load import with_beam
+from speechkit.asr.embedded import embedded_words
+from speechkit.asr.load import DEFAULT_BEAM, transcribe, with_beam
+from speechkit.asr.named import load_transcriber
 from speechkit.cli.main import app
 from speechkit.data.manifest import write_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
+from speechkit.io.audio import audio_info
 from speechkit.lm.ngram_training import estimate, write_arpa
+from speechkit.metrics import word_errors
 
 
 @pytest.fixture
@@ -76,6 +80,45 @@ def test_the_search_is_reached_from_the_shell(recording, model):
     assert "rescored by" in found["recognizer"]["model"]
 
 
+def test_the_embedded_recogniser_is_searched_with_its_words_unless_told_otherwise(recording):
+    greedy = load_recognizer("embedded")
+    words = embedded_words("en")
+    assert words is not None
+    assert embedded_words("de") is None
+    searched = with_beam(greedy, DEFAULT_BEAM, words).recognize(str(recording)).text
+    plain = greedy.recognize(str(recording)).text
+    assert searched != plain
+    assert transcribe(recording).text == searched
+
+    def shown(*options):
+        result = CliRunner().invoke(app, ["transcribe", str(recording), *options])
+        assert result.exit_code == 0, result.output
+        return result.output.strip()
+
+    assert shown() == searched
+    assert shown("--beam", "0") == shown("--lm", "none") == plain
+    assert shown("--beam", "16") == searched
+    manifest = Utterance.from_samples(
+        id="a", audio_filepath=recording.name, num_samples=audio_info(recording).num_samples, sample_rate=16_000
+    )
+    assert load_transcriber("embedded+beam:16+lm:embedded", "en", "cpu")(manifest, recording) == searched
+
+
+def test_the_words_of_the_package_mend_more_than_they_spoil(recording):
+    """On a reader whose texts are in neither model; the card has the figure of all 152 utterances."""
+    lines = next(recording.parent.glob("*.trans.txt")).read_text().lower().splitlines()[:12]
+    greedy = load_recognizer("embedded")
+    searched = with_beam(greedy, DEFAULT_BEAM, embedded_words("en"))
+    said, rates = {}, []
+    for line in lines:
+        name, said_text = line.split(" ", 1)
+        said[name] = said_text
+    for recognizer in (greedy, searched):
+        found = {name: recognizer.recognize(str(next(recording.parent.glob(f"{name}.*")))).text for name in said}
+        rates.append(word_errors(said, found, normalizer="none").rate)
+    assert rates[1] < rates[0] - 0.02
+
+
 def test_long_recordings_are_cut_at_sure_blanks_and_no_frame_is_lost():
     random = np.random.default_rng(0)
     log_probs = np.log(random.dirichlet([1, 1, 1], 4000)).astype(np.float16)
@@ -95,9 +138,9 @@ def test_what_cannot_be_searched_is_said(tmp_path):
     (tmp_path / "a.ctm").write_text("a 1 0.0 0.5 hello\n")
     with pytest.raises(UserError, match="no CTC emissions"):
         with_beam(load_recognizer(f"words:{tmp_path / 'a.ctm'}"), 4)
-    result = CliRunner().invoke(app, ["transcribe", "x.wav", "--lm", str(upper)])
+    result = CliRunner().invoke(app, ["transcribe", "x.wav", "--lm", str(upper), "--beam", "0"])
     assert isinstance(result.exception, UserError) or "--beam" in result.output
-    result = CliRunner().invoke(app, ["transcribe", "x.wav", "--rescore", "gpt2"])
+    result = CliRunner().invoke(app, ["transcribe", "x.wav", "--rescore", "gpt2", "--beam", "0"])
     assert isinstance(result.exception, UserError) or "--beam" in result.output
 
 
@@ -124,10 +167,11 @@ def test_lists_of_texts_and_their_oracle_are_reached_from_the_shell(recording, t
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--nbest", "4"], "--nbest needs --beam"),
-        (["--diverse"], "--diverse needs --beam"),
+        (["--nbest", "4", "--beam", "0"], "--nbest needs --beam"),
+        (["--diverse", "--lm", "none"], "--diverse needs --beam"),
+        (["--nbest", "4", "--recognizer", "some/model"], "--nbest needs --beam"),
         (["--diverse", "--beam", "10"], "give a multiple of 4"),
-        (["--references", "x.jsonl"], "add --beam"),
+        (["--references", "x.jsonl", "--beam", "0"], "add --beam"),
     ],
 )
 def test_lists_that_cannot_be_made_are_refused_at_once(options, message):

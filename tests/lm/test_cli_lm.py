@@ -83,6 +83,14 @@ def test_a_trained_model_beats_the_unigram_and_has_a_twin(folder, capsys):
     assert json.loads((folder / "llama/config.json").read_text())["model_type"] == "llama"
 
 
+def test_a_missing_manifest_is_refused_before_the_costs(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("speechkit.lm.load.open_model", lambda *_: pytest.fail("the model was opened"))
+    units, absent = str(folder / "test.jsonl"), str(tmp_path / "absent.jsonl")
+    for arguments in (["compare", units, "--model", "embedded-100"], ["score", "embedded-100", units]):
+        assert call(["lm", *arguments, "--manifest", absent]) == 2
+        assert "absent.jsonl" in capsys.readouterr().err
+
+
 def test_costs_of_recordings_add_up_to_the_score(folder, tmp_path, capsys):
     out = tmp_path / "costs.jsonl"
     arguments = ["lm", "score", str(folder / "model"), str(folder / "test.jsonl"), "-o", str(out), "--device", "cpu"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -30,9 +31,9 @@ def big_corpus():
 
 
 @settings(max_examples=40)
-@given(texts, st.integers(1, 4), st.sampled_from(["auto", "witten-bell"]))
-def test_probabilities_behind_any_context_sum_to_one(sentences, order, smoothing):
-    model, used = estimate(sentences, order, smoothing)
+@given(texts, st.integers(1, 4), st.sampled_from(["auto", "witten-bell"]), st.sampled_from([(), (1,), (0, 1), (1, 2)]))
+def test_probabilities_behind_any_context_sum_to_one(sentences, order, smoothing, prune):
+    model, used = estimate(sentences, order, smoothing, prune)
     assert used.startswith("witten-bell" if smoothing == "witten-bell" else "kneser-ney")
     known = sorted({word for sentence in sentences for word in sentence} | {END, UNKNOWN})
     for context in [[], ["a"], ["b", "a"], ["never", "a"], ["ab", "ba", "b"]]:
@@ -55,6 +56,26 @@ def test_kneser_ney_sums_to_one_and_beats_witten_bell_on_new_text(order):
         assert sum(math.exp(kneser_ney.score(state, word)[0]) for word in known) == pytest.approx(1, abs=1e-9)
     witten_bell, _ = estimate(corpus[:350], order, "witten-bell")
     assert kneser_ney.perplexity(corpus[350:])[0] < 1.02 * witten_bell.perplexity(corpus[350:])[0]
+
+
+def test_pruning_leaves_out_rare_ngrams_and_keeps_the_words(tmp_path):
+    corpus = big_corpus()
+    whole, _ = estimate(corpus, 3)
+    pruned, _ = estimate(corpus, 3, prune=(1, 2))
+    counts = Counter(
+        " ".join(padded[begin : begin + n])
+        for padded in (("<s>", *sentence, END) for sentence in corpus)
+        for n in (2, 3)
+        for begin in range(len(padded) - n + 1)
+    )
+    kept = {gram for gram in whole.entries if counts[gram] > gram.count(" ") or " " not in gram}
+    assert set(pruned.entries) == kept
+    for name in ("a.arpa.gz", "b.arpa.gz"):
+        write_arpa(pruned, tmp_path / name)
+    assert (tmp_path / "a.arpa.gz").read_bytes() == (tmp_path / "b.arpa.gz").read_bytes()
+    assert NgramModel.read(tmp_path / "a.arpa.gz").entries.keys() == kept
+    with pytest.raises(UserError, match="prune is 2,1"):
+        estimate(corpus, 3, prune=(2, 1))
 
 
 def test_an_order_without_discounts_takes_the_fallback_ones_and_says_so():

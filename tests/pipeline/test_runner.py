@@ -449,7 +449,7 @@ def test_an_answer_that_breaks_the_contract_fails_at_once(tmp_path, process, mes
 
 
 def test_a_stage_that_wrote_nothing_failed_and_says_what_it_dropped(tmp_path):
-    with pytest.raises(SpeechkitError, match=r"stage 2 answer.*0 records.*6 records.*read.*dropped: odd 6"):
+    with pytest.raises(UserError, match=r"stage 2 answer.*0 records.*6 records.*read.*dropped: odd 6"):
         run_recipe(one_worker(lambda b: [Drop("odd") for _ in b], tmp_path), tmp_path / "exp", quiet=True)
 
 
@@ -465,7 +465,7 @@ def test_the_next_run_tries_what_was_dropped_when_a_stage_lacks_what_it_must_hol
     recipe = one_worker(process, tmp_path, outputs=(output,))
     expected = r"no record whose id is i5 \(6 records .* dropped: odd 1, the first i5 \(it is torn\)\); fix the dropped"
     for _ in range(2):
-        with pytest.raises(SpeechkitError, match=expected):
+        with pytest.raises(UserError, match=expected):
             run_recipe(recipe, tmp_path / "exp", quiet=True)
     assert seen == ["i0", "i1", "i2", "i3", "i4", "i5", "i4", "i5"]
     mended.touch()
