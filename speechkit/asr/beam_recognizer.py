@@ -95,6 +95,7 @@ class BeamRecognizer:
         emissions = greedy.emissions
         assert emissions is not None, "a CTC recogniser gives its emissions"
         joined = [BeamText("", 0.0, 0.0, 0.0)]
+        timed: list[Hypothesis] = []
         for begin, end in segments(emissions):
             candidates = beam_search(
                 emissions.log_probs[begin:end],
@@ -108,7 +109,9 @@ class BeamRecognizer:
             if self._larger is not None:
                 candidates = rescore(candidates, self._larger, weight=self._config.weight, bonus=self._config.bonus)
             joined = _joined(joined, candidates[:count], count)
-        return _timed(joined[0].text, greedy), joined
+            # Segment by segment: the cost of matching two texts grows with the square of their lengths.
+            timed.append(_timed(candidates[0].text, greedy, begin * emissions.hop_seconds, end * emissions.hop_seconds))
+        return _chained([part for part in timed if part.text], emissions), joined
 
 
 def _joined(left: list[BeamText], right: list[BeamText], count: int) -> list[BeamText]:
@@ -124,7 +127,7 @@ def _joined(left: list[BeamText], right: list[BeamText], count: int) -> list[Bea
 
 
 def segments(emissions: Emissions) -> list[tuple[int, int]]:
-    """Frames (begin, end) of segments of at most STRETCH_SECONDS, cut in the last half at the longest run of blanks."""
+    """Frames (begin, end) of segments of at most SEGMENT_SECONDS, cut in the last half at the longest run of blanks."""
     longest = max(2, round(SEGMENT_SECONDS / emissions.hop_seconds))
     frames = len(emissions.log_probs)
     bounds, begin = [], 0
@@ -140,17 +143,38 @@ def segments(emissions: Emissions) -> list[tuple[int, int]]:
     return [*bounds, (begin, frames)] if frames > begin else bounds
 
 
-def _timed(text: str, greedy: Hypothesis) -> Hypothesis:
-    """Times of a text: those of matching greedy characters, interpolated for the others."""
+def _timed(text: str, greedy: Hypothesis, begin: float, end: float) -> Hypothesis:
+    """Times of the text of a segment, in seconds: those of matching greedy characters, interpolated for the others."""
+    first, last = np.searchsorted(greedy.starts, [begin, end]).tolist()
     positions: list[int] = []
-    times: list[tuple[float, float, float]] = []
-    for block in SequenceMatcher(None, text, greedy.text, autojunk=False).get_matching_blocks():
-        for step in range(block.size):
-            index = block.b + step
-            positions.append(block.a + step)
-            times.append((float(greedy.starts[index]), float(greedy.ends[index]), float(greedy.scores[index])))
-    all_positions = np.arange(len(text), dtype=np.float64)
-    known: NDArray[np.float64] = np.array(times or [(0.0, 0.0, 0.0)], np.float64)
-    known_positions = positions or [0]
-    starts, ends, scores = (np.interp(all_positions, known_positions, column) for column in known.T)
-    return Hypothesis(text, starts, np.maximum(starts, ends), scores.astype(np.float32), greedy.emissions)
+    indices: list[int] = []
+    for block in SequenceMatcher(None, text, greedy.text[first:last], autojunk=False).get_matching_blocks():
+        positions += range(block.a, block.a + block.size)
+        indices += range(first + block.b, first + block.b + block.size)
+    if not indices:  # nothing to go by but the segment itself
+        length = len(text)
+        return Hypothesis(text, np.full(length, begin), np.full(length, end), np.zeros(length, np.float32))
+    starts, ends, scores = (
+        np.interp(np.arange(len(text)), positions, column[indices])
+        for column in (greedy.starts, greedy.ends, greedy.scores)
+    )
+    return Hypothesis(text, starts, np.maximum(starts, ends), scores.astype(np.float32))
+
+
+def _chained(parts: list[Hypothesis], emissions: Emissions) -> Hypothesis:
+    """Hypotheses of consecutive segments with a space between two, which has the time of the gap."""
+    starts: list[NDArray[np.float64]] = []
+    ends: list[NDArray[np.float64]] = []
+    scores: list[NDArray[np.float32]] = []
+    for number, part in enumerate(parts):
+        if number:
+            gap = parts[number - 1].ends[-1:]
+            starts.append(gap)
+            ends.append(np.maximum(gap, part.starts[:1]))
+            scores.append(np.zeros(1, np.float32))
+        starts.append(part.starts)
+        ends.append(part.ends)
+        scores.append(part.scores)
+    joined = [np.concatenate(values) if values else np.zeros(0, np.float32) for values in (starts, ends, scores)]
+    text = " ".join(part.text for part in parts)
+    return Hypothesis(text, joined[0].astype(np.float64), joined[1].astype(np.float64), joined[2], emissions)

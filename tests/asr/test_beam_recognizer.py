@@ -14,11 +14,12 @@ from speechkit.asr.beam_recognizer import SEGMENT_SECONDS, segments
 from speechkit.asr.embedded import embedded_words
 from speechkit.asr.load import DEFAULT_BEAM, transcribe, with_beam
 from speechkit.asr.named import load_transcriber
+from speechkit.cli.asr import hypothesis_words
 from speechkit.cli.main import app
 from speechkit.data.manifest import write_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
-from speechkit.io.audio import audio_info
+from speechkit.io.audio import audio_info, read_audio, write_audio
 from speechkit.lm.ngram_training import estimate, write_arpa
 from speechkit.metrics import word_errors
 
@@ -117,6 +118,25 @@ def test_the_words_of_the_package_mend_more_than_they_spoil(recording):
         found = {name: recognizer.recognize(str(next(recording.parent.glob(f"{name}.*")))).text for name in said}
         rates.append(word_errors(said, found, normalizer="none").rate)
     assert rates[1] < rates[0] - 0.02
+
+
+def test_times_of_a_long_recording_are_those_of_its_segments(shared_data, tmp_path):
+    """Two minutes: several segments; every word that both decodings share keeps its greedy times."""
+    utterances = sorted(shared_data.glob("LibriSpeech/dev-clean/84/121550/*.*3"))[:14]
+    long = tmp_path / "long.wav"
+    write_audio(long, np.concatenate([read_audio(path) for path in utterances]), 16_000)
+    greedy = load_recognizer("embedded")
+    plain = greedy.recognize(str(long))
+    assert plain.emissions is not None
+    assert len(segments(plain.emissions)) > 2
+    hypothesis, texts = with_beam(greedy, 4, embedded_words("en")).recognize_nbest(str(long), 2)
+    assert hypothesis.text == texts[0].text
+    assert len(hypothesis.starts) == len(hypothesis.ends) == len(hypothesis.scores) == len(hypothesis.text)
+    assert (np.diff(hypothesis.starts) >= -1e-9).all()
+    assert (hypothesis.ends >= hypothesis.starts).all()
+    known = {(word.word, word.start) for word in hypothesis_words(plain)}
+    shared = sum((word.word, word.start) in known for word in hypothesis_words(hypothesis))
+    assert shared > 0.6 * len(hypothesis.text.split())
 
 
 def test_long_recordings_are_cut_at_sure_blanks_and_no_frame_is_lost():
