@@ -163,9 +163,9 @@ def _timed(text: str, greedy: Hypothesis, begin: float, end: float) -> Hypothesi
 
 def _chained(parts: list[Hypothesis], emissions: Emissions) -> Hypothesis:
     """Hypotheses of consecutive segments with a space between two, which has the time of the gap."""
-    starts: list[NDArray[np.float64]] = []
-    ends: list[NDArray[np.float64]] = []
-    scores: list[NDArray[np.float32]] = []
+    starts: list[NDArray[np.float64]] = [np.zeros(0)]
+    ends: list[NDArray[np.float64]] = [np.zeros(0)]
+    scores: list[NDArray[np.float32]] = [np.zeros(0, np.float32)]
     for number, part in enumerate(parts):
         if number:
             gap = parts[number - 1].ends[-1:]
@@ -175,6 +175,5 @@ def _chained(parts: list[Hypothesis], emissions: Emissions) -> Hypothesis:
         starts.append(part.starts)
         ends.append(part.ends)
         scores.append(part.scores)
-    joined = [np.concatenate(values) if values else np.zeros(0, np.float32) for values in (starts, ends, scores)]
     text = " ".join(part.text for part in parts)
-    return Hypothesis(text, joined[0].astype(np.float64), joined[1].astype(np.float64), joined[2], emissions)
+    return Hypothesis(text, np.concatenate(starts), np.concatenate(ends), np.concatenate(scores), emissions)
