@@ -96,6 +96,7 @@ class Listener:
 @pytest.fixture
 def listener(monkeypatch):
     monkeypatch.setattr("speechkit.asr.load_recognizer", lambda *_, **__: Listener())
+    monkeypatch.setattr("speechkit.asr.load.default_words", lambda *_: None)  # it has no emissions to search
 
 
 @pytest.mark.usefixtures("listener")
