@@ -44,16 +44,11 @@ def main() -> int:
         "SLURP": slurp(arguments.data),
         "WordNet": iter(()) if arguments.wordnet is None else wordnet(arguments.wordnet),
     }
-    lines: list[str] = []
-    for source, texts in read.items():
-        spoken = [sentence for text in texts if (sentence := spoken_form(text))]
-        print(f"{source}: {len(spoken)} sentences, {sum(map(len, map(str.split, spoken)))} words")
-        lines += spoken
-    for book in arguments.books:
-        spoken = sentences([book])
-        print(f"{book.name}: {len(spoken)} sentences, {sum(map(len, map(str.split, spoken)))} words")
-        lines += spoken
-    write_text(arguments.out, "\n".join([*lines, ""]))
+    spoken = {source: [line for text in texts if (line := spoken_form(text))] for source, texts in read.items()}
+    spoken |= {str(book): sentences([book]) for book in arguments.books}
+    for source, lines in spoken.items():
+        print(f"{source}: {len(lines)} sentences, {sum(len(line.split()) for line in lines)} words")
+    write_text(arguments.out, "\n".join([*(line for lines in spoken.values() for line in lines), ""]))
     return 0
 
 

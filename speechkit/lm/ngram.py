@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -150,10 +150,10 @@ class NgramModel:
         return math.exp(-total / (words + len(sentences))), unknown / max(1, words)
 
     @property
-    def words(self) -> Sequence[str]:
-        """All words, reserved symbols included."""
+    def words(self) -> Iterable[str]:
+        """All words, reserved symbols included; one by one, so that who needs the first few waits for no more."""
         entries = self.entries
-        return entries.words if isinstance(entries, PackedNgrams) else [gram for gram in entries if " " not in gram]
+        return entries.words if isinstance(entries, PackedNgrams) else (gram for gram in entries if " " not in gram)
 
     @property
     def spells(self) -> bool:

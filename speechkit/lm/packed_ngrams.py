@@ -43,17 +43,14 @@ class PackedNgrams(Mapping[str, Entry]):
 
     def __getitem__(self, gram: str) -> Entry:
         """The entry of an n-gram, its words separated by spaces."""
-        key = 0
         words = gram.split(" ")
         if len(words) > len(self._keys):
             raise KeyError(gram)
-        for word in words:
-            key = key << ID_BITS | self._ids[word]
-        keys = self._keys[len(words) - 1]
-        place = int(np.searchsorted(keys, key))
-        if place == len(keys) or keys[place] != key:
+        key, keys = _key(words, self._ids), self._keys[len(words) - 1]
+        row = int(np.searchsorted(keys, key))
+        if row == len(keys) or keys[row] != key:
             raise KeyError(gram)
-        log10, back_off = self._values[len(words) - 1][place]
+        log10, back_off = self._values[len(words) - 1][row]
         return float(log10), float(back_off)
 
     def __iter__(self) -> Iterator[str]:
@@ -83,11 +80,8 @@ class PackedNgrams(Mapping[str, Entry]):
         ids = {word: index for index, word in enumerate(words)}
         rows: list[list[tuple[int, float, float]]] = [[] for _ in range(order)]
         for gram, (log10, back_off) in entries.items():
-            key = 0
             parts = gram.split(" ")
-            for word in parts:
-                key = key << ID_BITS | ids[word]
-            rows[len(parts) - 1].append((key, log10, back_off))
+            rows[len(parts) - 1].append((_key(parts, ids), log10, back_off))
         for table in rows:
             table.sort()
         return cls(
@@ -135,6 +129,13 @@ class PackedNgrams(Mapping[str, Entry]):
         if not sound or len(keys[0]) != len(words):
             raise damaged
         return cls(words, keys, values)
+
+
+def _key(words: Sequence[str], ids: Mapping[str, int]) -> int:
+    key = 0
+    for word in words:
+        key = key << ID_BITS | ids[word]
+    return key
 
 
 def _known(keys: NDArray[np.int64], order: int, words: int) -> bool:
