@@ -4,8 +4,10 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 	$$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-# One thread a process: there is a process for every core.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
+# One thread a process: there is a process for every core. A process that crashes ends the run with the name of its test: the tests
+# of one that is restarted would never be handed out again under loadgroup.
+SPREAD := -n auto --dist loadgroup --max-worker-restart=0
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup setup-dev demo test test-all test-oldest test-newest lint style types fast-tests slow-tests bench docs clean
@@ -62,12 +64,12 @@ NEWEST ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python) 3.13
 test-oldest: | $(BIN)/python  ## Run the fast tests on Python 3.10 with the oldest libraries that are allowed
 	$(BIN)/uv venv -q --allow-existing --python $(OLDEST) .venv-oldest
 	$(BIN)/uv pip install -q --resolution lowest-direct --python .venv-oldest/bin/python -e '.[test]'
-	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n auto --dist loadgroup -m 'not slow'
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest $(SPREAD) -m 'not slow'
 
 test-newest: | $(BIN)/python  ## Run the fast tests on Python 3.13 with the newest libraries
 	$(BIN)/uv venv -q --allow-existing --python $(NEWEST) .venv-newest
 	$(BIN)/uv pip install -q --upgrade --python .venv-newest/bin/python -e '.[test]'
-	OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest -n auto --dist loadgroup -m 'not slow'
+	OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest $(SPREAD) -m 'not slow'
 
 bench: $(VENV)/.bench  ## Run the benchmarks and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run

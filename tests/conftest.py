@@ -152,9 +152,12 @@ def tiny_checkpoint(made_once: Callable[[str, Callable[[Path], object]], Path]) 
     return made_once("tiny-checkpoint", make)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[None]:
-    """A small real Ray cluster of two CPUs, started with patience: a machine under load may need minutes for it."""
+    """A small real Ray cluster of two CPUs, started with patience: a machine under load may need minutes for it.
+
+    It ends with its module, so that its threads are not beside the native code of every later test.
+    """
     ray = pytest.importorskip("ray")
     from speechkit.pipeline.backends.ray_cluster import start_cluster
 
