@@ -15,6 +15,7 @@ import argparse
 import csv
 import os
 import random
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ import numpy as np
 from benchmarks.librispeech_mining import letters
 from benchmarks.simulated_chapters import SAMPLE_RATE, Spoken, Written, as_text, damaged_document, sounding
 from speechkit.data import Utterance
+from speechkit.errors import UserError
 
 Truth = dict[str, dict[str, Any]]
 """What each recording says (``spoken``) and its document (``written``)."""
@@ -141,11 +143,16 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             truth = build(items, folder, arguments.minutes, random.Random(f"{code} 1"))
-            mined = mine(
-                folder / "audio", folder / "documents", folder / "out", lang=code,
-                recognizer=arguments.recognizer, min_precision=arguments.min_precision,
-            )  # fmt: skip
-            print(row(language, truth, list(mined.utterances())), flush=True)
+            utterances: list[Utterance] = []
+            try:
+                mined = mine(
+                    folder / "audio", folder / "documents", folder / "out", lang=code,
+                    recognizer=arguments.recognizer, min_precision=arguments.min_precision,
+                )  # fmt: skip
+                utterances = list(mined.utterances())
+            except UserError as error:  # no sentence was found at all: a result too
+                print(error, file=sys.stderr)
+            print(row(language, truth, utterances), flush=True)
 
 
 if __name__ == "__main__":
