@@ -150,8 +150,10 @@ def main() -> None:
                     recognizer=arguments.recognizer, min_precision=arguments.min_precision,
                 )  # fmt: skip
                 utterances = list(mined.utterances())
-            except UserError as error:  # no sentence was found at all: a result too
-                print(error, file=sys.stderr)
+            except UserError as error:
+                if not (folder / "out" / "manifest.jsonl").is_file():
+                    raise
+                print(error, file=sys.stderr)  # the run is complete and keeps no sentence: a result too
             print(row(language, truth, utterances), flush=True)
 
 
